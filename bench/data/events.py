@@ -1,0 +1,217 @@
+"""Appends and loads of aggregates: cello's event store and the library `eventsourcing`, on SQLite and PostgreSQL.
+
+Both keep the same aggregate, an account of deposits. An append saves one event at the version it is expected to have;
+every one is committed and on the disk before the next (SQLite: synchronous=FULL, the library's default too). A load
+makes an aggregate of its events, of which there are EVENTS; neither side uses snapshots. One thread, one connection, in
+rounds that alternate. Shown are the median of the rounds, the ratio to the library, and the spread (quartiles).
+
+    pip install eventsourcing 'psycopg[binary,pool]'
+    python -m bench.data.events [--rounds 60] [--count 20] [--only sqlite]
+
+SQLite's files are in TMPDIR: on a disk its sync is most of an append, in /dev/shm the programs are.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate as TheirAggregate
+from eventsourcing.domain import event as their_event
+
+from cello.database import Database
+from cello.eventsourcing import Aggregate, Event, EventSourcingConfig, EventStore, Repository, event_handler
+
+Run = Callable[[int], Awaitable[None]]
+URL = os.environ.get("CELLO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+KINDS = ("sqlite", "postgresql")
+THEIRS = "eventsourcing"
+EVENTS = 10
+PREFIX = "bench_"
+TABLES = ("events", "events_archive", "event_streams", "event_head", "event_snapshots", "projections", "leases")
+
+
+class Account(Aggregate):
+    """Ours."""
+
+    def __init__(self, aggregate_id: str | None = None) -> None:
+        super().__init__(aggregate_id)
+        self.balance = 0
+
+    def deposit(self, amount: int) -> None:
+        self.apply(Event("Deposited", {"amount": amount}))
+
+    @event_handler("Deposited")
+    def on_deposited(self, event: Event) -> None:
+        self.balance += event.data["amount"]
+
+
+class TheirAccount(TheirAggregate):
+    """Theirs."""
+
+    def __init__(self) -> None:
+        self.balance = 0
+
+    @their_event("Deposited")
+    def deposit(self, amount: int) -> None:
+        self.balance += amount
+
+
+def ours(store: EventStore) -> dict[str, Run]:
+    """Return what appends and loads by the async store."""
+    accounts = Repository(store, Account)
+
+    async def append(count: int) -> None:
+        account = Account()
+        for _ in range(count):
+            account.deposit(1)
+            await accounts.save(account)
+
+    filled: list[str] = []
+
+    async def load(count: int) -> None:
+        if not filled:
+            account = Account()
+            for _ in range(EVENTS):
+                account.deposit(1)
+            await accounts.save(account)
+            filled.append(account.id)
+        for _ in range(count):
+            assert (await accounts.get(filled[0])).balance == EVENTS
+
+    return {"append": append, "load": load}
+
+
+def ours_blocking(store: EventStore) -> dict[str, Run]:
+    """Return the same by its facade, on one plain thread."""
+    accounts = Repository(store, Account).blocking
+
+    def append(count: int) -> None:
+        account = Account()
+        for _ in range(count):
+            account.deposit(1)
+            accounts.save(account)
+
+    filled: list[str] = []
+
+    def load(count: int) -> None:
+        if not filled:
+            account = Account()
+            for _ in range(EVENTS):
+                account.deposit(1)
+            accounts.save(account)
+            filled.append(account.id)
+        for _ in range(count):
+            assert accounts.get(filled[0]).balance == EVENTS
+
+    return {"append": lambda count: asyncio.to_thread(append, count), "load": lambda n: asyncio.to_thread(load, n)}
+
+
+def theirs(app: Any) -> dict[str, Run]:
+    """Return the same by the library, on one plain thread."""
+
+    def append(count: int) -> None:
+        account = TheirAccount()
+        app.save(account)
+        for _ in range(count):
+            account.deposit(1)
+            app.save(account)
+
+    filled: list[Any] = []
+
+    def load(count: int) -> None:
+        if not filled:
+            account = TheirAccount()
+            for _ in range(EVENTS - 1):  # the first event is its creation
+                account.deposit(1)
+            app.save(account)
+            filled.append(account.id)
+        for _ in range(count):
+            assert app.repository.get(filled[0]).balance == EVENTS - 1
+
+    return {"append": lambda count: asyncio.to_thread(append, count), "load": lambda n: asyncio.to_thread(load, n)}
+
+
+def their_application(kind: str, folder: str) -> Any:
+    """Return an application of the library."""
+    if kind == "sqlite":
+        env = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": f"{folder}/theirs.db"}
+        return Application(env=env)
+    parts = urlsplit(URL)
+    env = {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": parts.path.strip("/"),
+        "POSTGRES_HOST": parts.hostname or "",
+        "POSTGRES_PORT": str(parts.port or 5432),
+        "POSTGRES_USER": parts.username or "",
+        "POSTGRES_PASSWORD": parts.password or "none",
+    }
+    return Application(env=env)
+
+
+async def drop_all() -> None:
+    """Drop what both sides have made."""
+    async with await Database.connect(URL) as database:
+        for table in (*(f"{PREFIX}{name}" for name in TABLES), "application_events", "application_snapshots"):
+            await database.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+async def measure(kind: str, folder: str, rounds: int, count: int) -> None:
+    """Print the table of one kind of database."""
+    print(f"\n{kind}")
+    if kind == "sqlite":
+        url = f"sqlite:///{folder}/ours.db?synchronous=FULL"
+    else:
+        url = URL
+        await drop_all()
+    config = EventSourcingConfig(kind, enable_snapshots=False, connection_url=url, table_prefix=PREFIX)
+    app = await asyncio.to_thread(their_application, kind, folder)
+    try:
+        async with await EventStore.connect(config) as store:
+            runs = {THEIRS: theirs(app), "cello": ours(store), "cello .blocking": ours_blocking(store)}
+            for what in ("append", "load"):
+                taken: dict[str, list[float]] = {name: [] for name in runs}
+                for each in runs.values():
+                    await each[what](20)
+                for _ in range(rounds):
+                    for name, each in runs.items():
+                        started_s = time.perf_counter()
+                        await each[what](count)
+                        taken[name].append(count / (time.perf_counter() - started_s))
+                least = statistics.median(taken[THEIRS])
+                for name, found in taken.items():
+                    low, middle, high = statistics.quantiles(found, n=4)
+                    print(f"  {what:7} {name:16} {middle:8.0f}/s  ×{middle / least:4.2f}  ({low:.0f}-{high:.0f})")
+    finally:
+        await asyncio.to_thread(app.close)
+        if kind != "sqlite":
+            await drop_all()
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench.data.events")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--only", choices=KINDS)
+    options = parser.parse_args()
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {options.rounds} rounds of {options.count}, "
+        f"eventsourcing {version('eventsourcing')}, psycopg {version('psycopg')}, asyncpg {version('asyncpg')}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in KINDS:
+            if options.only in (None, kind):
+                asyncio.run(measure(kind, folder, options.rounds, options.count))
+
+
+if __name__ == "__main__":
+    main()

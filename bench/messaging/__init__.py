@@ -1,0 +1,1 @@
+"""What a message costs through cello, beside the bare client library: `python -m bench.messaging`."""

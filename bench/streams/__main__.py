@@ -1,0 +1,255 @@
+"""Messages a second to and from Kafka and SQS: the bare client, and cello with handlers for one message and for lists.
+
+Contenders take turns, so that a busy moment of the machine hits all. Shown are the median round's rate by the clock,
+and the time of the processor that a message takes in this process, with its ratio to the bare client's and the spread:
+that is what a client costs, whatever else the machine does. Kafka is `CELLO_TEST_KAFKA=host:port`, or librdkafka's mock
+cluster; SQS is moto's server, whose own time is most of what passes.
+
+    python -m bench.streams [--rounds 5] [--messages 5000] [--only kafka]
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import platform
+import statistics
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any
+
+from cello.messaging import Message, Producer
+from tests.messaging.rigs import Rig
+from tests.messaging.streams import KafkaRig, SqsRig, kafka_config, shared_kafka, shared_sqs, sqs_config
+
+Times = tuple[float, float]
+Round = Callable[[str, int], Awaitable[Times]]
+BODY = {"item": "tea", "amount": 2, "note": "x" * 200}
+
+
+def now() -> Times:
+    """Return the time by the clock, and that of the processor for this process, in seconds."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(began: Times) -> Times:
+    by_clock_s, of_processor_s = now()
+    return by_clock_s - began[0], of_processor_s - began[1]
+
+
+def bodies(count: int) -> list[bytes]:
+    return [json.dumps(BODY).encode()] * count
+
+
+class Done:
+    """Counts down, and tells when that is over."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+        self.is_over = asyncio.Event()
+
+    def note(self, count: int = 1) -> None:
+        self.left -= count
+        if self.left <= 0:
+            self.is_over.set()
+
+
+async def kafka_send_bare(topic: str, count: int) -> Times:
+    from aiokafka import AIOKafkaProducer
+
+    producer = AIOKafkaProducer(bootstrap_servers=shared_kafka().address, enable_idempotence=True, acks="all")
+    await producer.start()
+    headers = [("content-type", b"application/json"), ("cello-id", b"0" * 32)]
+    try:
+        await producer.send_and_wait(topic, b"{}")
+        began = now()
+        await asyncio.gather(*[await producer.send(topic, body, headers=headers) for body in bodies(count)])
+        return since(began)
+    finally:
+        await producer.stop()
+
+
+async def send_cello(config: Any, topic: str, count: int) -> Times:
+    async with await Producer.connect(config) as producer:
+        await producer.send(topic, b"{}")
+        messages: list[Any] = [{"topic": topic, "value": body} for body in bodies(count)]
+        began = now()
+        await producer.send_batch(messages)
+        return since(began)
+
+
+async def kafka_send_cello(topic: str, count: int) -> Times:
+    return await send_cello(kafka_config(), topic, count)
+
+
+async def kafka_take_bare(topic: str, count: int) -> Times:
+    from aiokafka import AIOKafkaConsumer
+
+    group = uuid.uuid4().hex
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=shared_kafka().address, group_id=group, enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )  # fmt: skip
+    await consumer.start()
+    try:
+        left, began = count, (0.0, 0.0)
+        while left > 0:
+            found = await consumer.getmany(timeout_ms=1000, max_records=500)
+            began = began if began[0] else now()
+            for records in found.values():
+                for record in records:
+                    await work(record.value)
+                    left -= 1
+            await consumer.commit()
+        return since(began)
+    finally:
+        await consumer.stop()
+
+
+async def work(body: bytes) -> None:
+    """What a handler does at least: read the body, and wait for something."""
+    json.loads(body)
+    await asyncio.sleep(0)
+
+
+async def take_cello(rig: Rig, topic: str, count: int, *, batch: bool, limit: int = 500, **options: Any) -> Times:
+    done = Done(count)
+    began: list[Times] = []
+
+    async def take_one(message: Message) -> None:
+        began or began.append(now())
+        await work(message.body)
+        done.note()
+
+    async def take_list(messages: list[Message]) -> None:
+        began or began.append(now())
+        for message in messages:
+            await work(message.body)
+        done.note(len(messages))
+
+    if batch:
+        options |= {"batch": limit, "batch_wait": 0.01}
+    async with rig.at_work(topic, take_list if batch else take_one, **options):
+        await done.is_over.wait()
+        return since(began[0])
+
+
+async def kafka_rig() -> KafkaRig:
+    rig = KafkaRig()
+    await rig.open()
+    rig.options = {"group": uuid.uuid4().hex, "prefetch": 1000}
+    return rig
+
+
+async def kafka_take_one(topic: str, count: int) -> Times:
+    return await take_cello(await kafka_rig(), topic, count, batch=False, concurrency=4)
+
+
+async def kafka_take_list(topic: str, count: int) -> Times:
+    return await take_cello(await kafka_rig(), topic, count, batch=True, concurrency=4)
+
+
+async def sqs_send_bare(topic: str, count: int) -> Times:
+    broker: Any = sqs_config().make_broker()
+    client, url = await broker.client(), await broker.url_of(topic)
+    began = now()
+    texts = [body.decode() for body in bodies(count)]
+    for begin in range(0, count, 10):
+        entries = [{"Id": str(place), "MessageBody": text} for place, text in enumerate(texts[begin : begin + 10])]
+        await client.send_message_batch(QueueUrl=url, Entries=entries)
+    took = since(began)
+    await broker.close()
+    return took
+
+
+async def sqs_send_cello(topic: str, count: int) -> Times:
+    return await send_cello(sqs_config(), topic, count)
+
+
+async def sqs_take_bare(topic: str, count: int) -> Times:
+    broker: Any = sqs_config().make_broker()
+    client, url = await broker.client(), await broker.url_of(topic)
+    left, began = count, now()
+    while left > 0:
+        found = (await client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1))["Messages"]
+        for each in found:
+            await work(each["Body"].encode())
+        handles = [{"Id": str(place), "ReceiptHandle": each["ReceiptHandle"]} for place, each in enumerate(found)]
+        await client.delete_message_batch(QueueUrl=url, Entries=handles)
+        left -= len(found)
+    took = since(began)
+    await broker.close()
+    return took
+
+
+async def sqs_take_list(topic: str, count: int) -> Times:
+    rig = SqsRig()
+    await rig.open()
+    return await take_cello(rig, topic, count, batch=True, prefetch=10, limit=10)
+
+
+async def sqs_take_one(topic: str, count: int) -> Times:
+    rig = SqsRig()
+    await rig.open()
+    return await take_cello(rig, topic, count, batch=False, concurrency=10)
+
+
+CONTENDERS: dict[str, dict[str, dict[str, Round]]] = {
+    "kafka": {
+        "send": {"aiokafka": kafka_send_bare, "cello": kafka_send_cello},
+        "take": {"aiokafka": kafka_take_bare, "cello, lists": kafka_take_list, "cello, one by one": kafka_take_one},
+    },
+    "sqs": {
+        "send": {"aiobotocore": sqs_send_bare, "cello": sqs_send_cello},
+        "take": {"aiobotocore": sqs_take_bare, "cello, lists": sqs_take_list, "cello, one by one": sqs_take_one},
+    },
+}
+
+
+def make_topic(kind: str) -> str:
+    name = f"bench-{uuid.uuid4().hex[:10]}"
+    if kind == "kafka":
+        return shared_kafka().create_topic(name, 4)
+    shared_sqs().create_queue(name)
+    return name
+
+
+async def measure(kind: str, rounds: int, count: int) -> None:
+    for what, contenders in CONTENDERS[kind].items():
+        found: dict[str, list[Times]] = {name: [] for name in contenders}
+        for _ in range(rounds):
+            for name, run in contenders.items():
+                topic = make_topic(kind)
+                if what == "take":
+                    await (kafka_send_cello if kind == "kafka" else sqs_send_cello)(topic, count - 1)
+                async with asyncio.timeout(120):
+                    found[name].append(await run(topic, count))
+        bare_us = 0.0
+        for name, times in found.items():
+            rate = count / statistics.median(by_clock_s for by_clock_s, _ in times)
+            costs = [of_processor_s * 1e6 / count for _, of_processor_s in times]
+            cost_us = statistics.median(costs)
+            bare_us = bare_us or cost_us
+            spread = f"{min(costs):.0f} to {max(costs):.0f}"
+            print(f"{kind:6} {what:5} {name:18} {rate:7.0f}/s {cost_us:7.1f} µs ×{cost_us / bare_us:4.2f} ({spread})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="messages a second, bare and through cello")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--messages", type=int, default=5000)
+    parser.add_argument("--only", choices=sorted(CONTENDERS))
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("aiokafka", "aiobotocore"))
+    print(f"Python {platform.python_version()}, {libraries}")
+    for kind in CONTENDERS:
+        if options.only in (None, kind):
+            count = options.messages if kind == "kafka" else min(options.messages, 200)  # moto's queues slow down
+            asyncio.run(measure(kind, options.rounds, count))
+
+
+if __name__ == "__main__":
+    main()

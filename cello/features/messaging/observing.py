@@ -1,0 +1,109 @@
+"""Metrics of messages, and trace context in their headers.
+
+A consumer's span is a child of the one that its message was sent in; that of a batch has links to them. Where nobody
+exports spans, the `traceparent` of the request or message at hand is handed on.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import Any
+
+from cello.extension import Host
+from cello.features.log_context import current
+from cello.messaging.declared import DeclaredConsumer
+from cello.messaging.message import Message
+
+PARENT, STATE = "traceparent", "tracestate"
+_handled: ContextVar[Message | None] = ContextVar("cello_handled_message", default=None)
+
+
+class MessageEvents:
+    """Listens to the producers and consumers of one broker.
+
+    Args:
+        host: Its meter counts.
+        system: "rabbitmq" and so on.
+    """
+
+    def __init__(self, host: Host, system: str) -> None:
+        self._system = system
+        self._spans = host.spans
+        meter = host.meter
+        self._sent = meter.metric(
+            "counter", "messages_sent_total", "Messages sent, by what became of them.", ("system", "outcome")
+        )
+        self._sending = meter.metric(
+            "histogram", "message_send_duration_seconds", "Until messages were confirmed, in seconds.", ("system",)
+        )
+        self._handled = meter.metric(
+            "counter", "messages_handled_total", "Messages settled, by result.", ("system", "consumer", "result")
+        )
+        self._took = meter.metric(
+            "histogram", "message_handler_duration_seconds", "How long handlers took, in seconds.",
+            ("system", "consumer"),
+        )  # fmt: skip
+        self._in_hand = meter.metric(
+            "gauge", "messages_in_hand", "Messages fetched and not settled.", ("system", "consumer")
+        )
+        self._lag = meter.metric(
+            "gauge", "messages_waiting", "Messages that wait at the broker, as each worker sees it.",
+            ("system", "consumer"),
+        )  # fmt: skip
+
+    # Of producers
+
+    def sending(self, headers: dict[str, str]) -> None:
+        """Add the trace context to a message's headers."""
+        self._spans.inject(headers)
+        if PARENT in headers:
+            return
+        message, entry = _handled.get(), current.get()
+        if message is not None:
+            found = {name: message.headers[name] for name in (PARENT, STATE) if name in message.headers}
+        elif entry is not None:
+            values = {name: entry[0].get_header(name) for name in (PARENT, STATE)}
+            found = {name: value for name, value in values.items() if value is not None}
+        else:
+            return
+        for name, value in found.items():
+            headers.setdefault(name, value)
+
+    def sent(self, topic: str, outcome: str, seconds: float, count: int) -> None:
+        """Count messages that were sent, or were not."""
+        self._sent.labelled(self._system, outcome).add(count)
+        self._sending.labelled(self._system).observe(seconds)
+
+    # Of consumers
+
+    def called(self, consumer: DeclaredConsumer, seconds: float, count: int) -> None:
+        """Count a call of a handler."""
+        self._took.labelled(self._system, consumer.name).observe(seconds)
+
+    def settled(self, consumer: DeclaredConsumer, result: str) -> None:
+        """Count a message that ended."""
+        self._handled.labelled(self._system, consumer.name, result).add()
+
+    def in_hand(self, consumer: DeclaredConsumer, count: int) -> None:
+        """Show how many are in hand."""
+        self._in_hand.labelled(self._system, consumer.name).set(count)
+
+    def lag(self, consumer: DeclaredConsumer, count: int) -> None:
+        """Show how many wait."""
+        self._lag.labelled(self._system, consumer.name).set(count)
+
+    def around(self, consumer: DeclaredConsumer, messages: Sequence[Message]) -> AbstractContextManager[Any]:
+        """Return the block around a call of a handler: a span, where spans are exported."""
+        _handled.set(messages[0])
+        attributes: dict[str, str | int] = {
+            "messaging.system": self._system,
+            "messaging.operation.type": "process",
+            "messaging.destination.name": consumer.topic,
+        }
+        name = f"process {consumer.topic}"
+        if len(messages) == 1:
+            attributes["messaging.message.id"] = messages[0].id
+            return self._spans.span(name, "consumer", attributes, carrier=messages[0].headers)
+        attributes["messaging.batch.message_count"] = len(messages)
+        links = [message.headers for message in messages if PARENT in message.headers]
+        return self._spans.span(name, "consumer", attributes, carrier={}, links=links)

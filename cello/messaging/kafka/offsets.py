@@ -1,0 +1,49 @@
+"""What a consumer has in hand of one partition, and up to where that may be committed.
+
+Kafka remembers one number for a group and a partition: everything below it is done. Messages that are handled at the
+same time end in any order, so what may be committed is the lowest offset that is not done: never past one in hand.
+"""
+
+from collections import deque
+
+
+class Offsets:
+    """The offsets of one partition during one assignment.
+
+    Attributes:
+        in_hand: How many were received and are not done.
+        position: What may be committed: every offset below it is done. None where nothing was received.
+    """
+
+    __slots__ = ("_done", "_received", "committed", "position")
+
+    def __init__(self) -> None:
+        self._received: deque[int] = deque()
+        self._done: set[int] = set()
+        self.position: int | None = None
+        self.committed: int | None = None
+
+    @property
+    def in_hand(self) -> int:
+        """How many were received and are not done."""
+        return len(self._received) - len(self._done)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there is something to commit."""
+        return self.position != self.committed
+
+    def receive(self, offset: int) -> None:
+        """Take note of a message, in the order of the partition; there may be gaps."""
+        if self.position is None:
+            self.position = self.committed = offset
+        self._received.append(offset)
+
+    def finish(self, offset: int) -> None:
+        """Take note that a message is done; amortised O(1)."""
+        self._done.add(offset)
+        received, done = self._received, self._done
+        while received and received[0] in done:
+            first = received.popleft()
+            done.remove(first)
+            self.position = first + 1

@@ -1,0 +1,1 @@
+"""Pages for browsers that features bring along: their code, shipped with the package, and the policy they run under."""
