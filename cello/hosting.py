@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cello.config import LimitsConfig, TimeoutConfig
 from cello.errors import ConfigError
-from cello.extension import Check, Deployment, Feature, Finding, HealthCheck
 from cello.pipeline.guarding import Guard
 from cello.pipeline.inject import check_signature
 from cello.pipeline.lifecycle import Lifecycle, State
@@ -20,9 +19,11 @@ from cello.routing.router import Router
 from cello.spans import Spans
 
 if TYPE_CHECKING:
+    from cello.extension import Check, Feature, HealthCheck
     from cello.features.channels import Channels
     from cello.features.inspector.switch import Inspector
     from cello.pipeline.dispatch import Dispatcher, MountLike
+    from cello.review import Deployment, Finding
     from cello.shared.meter import Meter, Metric
     from cello.shared.regions import Shared
 
@@ -87,7 +88,7 @@ class FeatureHost:
         self._meter: Meter | None = None
         self._made_at = caller()
 
-    def install(self, feature: Feature) -> None:
+    def install(self, feature: "Feature") -> None:
         """Switch a feature on.
 
         Raises:
@@ -117,15 +118,15 @@ class FeatureHost:
                 made.install(self)
         return cast("Channels", feature)
 
-    def features(self) -> Sequence[Feature]:
+    def features(self) -> "Sequence[Feature]":
         """Return all that are switched on."""
         return tuple(self._installed.values())
 
-    def installed(self, name: str) -> Feature | None:
+    def installed(self, name: str) -> "Feature | None":
         """Return the feature of that name, if it is switched on."""
         return self._installed.get(name)
 
-    def review(self, deployment: Deployment) -> list[Finding]:
+    def review(self, deployment: "Deployment") -> "list[Finding]":
         """Return what the features find wrong with their settings where the application is to run."""
         found: list[Finding] = []
         for feature in self._installed.values():
@@ -322,7 +323,7 @@ class FeatureHost:
         """Where the application is in its life."""
         return self.app.lifecycle.state
 
-    def add_check(self, name: str, check: Check, *, critical: bool = True, timeout_s: float | None = None) -> None:
+    def add_check(self, name: str, check: "Check", *, critical: bool = True, timeout_s: float | None = None) -> None:
         """Have health checks ask `check`.
 
         Raises:
@@ -342,8 +343,10 @@ class FeatureHost:
             pass
         if timeout_s is not None and not timeout_s > 0:
             raise ConfigError(f"the health check {name!r:.80}: its timeout is above 0 s, not {timeout_s!r:.80}")
+        from cello.extension import HealthCheck  # a bare application has no use for that module
+
         self._checks[name] = HealthCheck(name, check, critical, timeout_s)
 
-    def checks(self) -> Sequence[HealthCheck]:
+    def checks(self) -> "Sequence[HealthCheck]":
         """Return all that were added."""
         return tuple(self._checks.values())

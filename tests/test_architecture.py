@@ -19,6 +19,7 @@ LAYERS = {
     "config": 0,
     "errors": 0,
     "familiar": 0,
+    "review": 0,
     "spans": 0,
     "http": 1,
     "routing": 2,

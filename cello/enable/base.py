@@ -1,11 +1,14 @@
 """What the switches stand on: the host of the features, and what it tells of them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cello.errors import ConfigError
-from cello.extension import Deployment, Feature, Finding
 from cello.hosting import FeatureHost
+
+if TYPE_CHECKING:
+    from cello.extension import Feature
+    from cello.review import Deployment, Finding
 
 
 class Base:
@@ -22,11 +25,11 @@ class Base:
         """Return what keeps workers on this machine from sharing what the switches count, or None."""
         return self._host.shared.trouble() if self._host.shared.regions() else None
 
-    def review(self, deployment: Deployment) -> list[Finding]:
+    def review(self, deployment: "Deployment") -> "list[Finding]":
         """Return what the switches find wrong with their settings where the application is to run (`cello check`)."""
         return self._host.review(deployment)
 
-    def features(self) -> Sequence[Feature]:
+    def features(self) -> "Sequence[Feature]":
         """Return everything that is switched on."""
         return self._host.features()
 
@@ -34,7 +37,7 @@ class Base:
         """Return what `enable_<name>()` switched on, or None where it was not called."""
         return self._host.installed(name)
 
-    def enable(self, feature: Feature) -> None:
+    def enable(self, feature: "Feature") -> None:
         """Switch on a feature of your own: an object with a name and `install(host)`, see `cello.extension`.
 
         Raises:

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cello.enable.base import Base
 from cello.errors import ConfigError
-from cello.extension import Check
 from cello.pipeline.guarding import Guard
 
 if TYPE_CHECKING:
+    from cello.extension import Check
     from cello.features.health import HealthCheckConfig
     from cello.features.telemetry.settings import OpenTelemetryConfig
 
 
-CheckFunction = TypeVar("CheckFunction", bound=Check)
+CheckFunction = TypeVar("CheckFunction", bound="Check")
 
 
 class Observing(Base):

@@ -17,7 +17,8 @@ from cello.eventsourcing.config import EventSourcingConfig
 from cello.eventsourcing.projections import BlockingProjections, Projections
 from cello.eventsourcing.repository import BlockingRepository, Repository
 from cello.eventsourcing.store import EventStore
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
+from cello.review import Deployment, Finding
 
 A = TypeVar("A", bound=Aggregate)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 from cello.errors import ConfigError, Unauthorized
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.digests import Digests
 from cello.features.identification import Identification, Outcome, sign_in
 from cello.features.open_paths import OpenPaths
@@ -16,6 +16,7 @@ from cello.features.signing import weakness_of
 from cello.features.verdict import Check, checked
 from cello.http.grammar import is_token
 from cello.http.request import Request
+from cello.review import Deployment, Finding
 
 Keys = Collection[str] | Mapping[str, Any] | Callable[[str], Any]
 

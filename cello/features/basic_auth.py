@@ -17,13 +17,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 from cello.errors import ConfigError, MissingDependency, Unauthorized
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.digests import Digests
 from cello.features.identification import Identification, Outcome, sign_in
 from cello.features.open_paths import OpenPaths
 from cello.features.verdict import Check, checked
 from cello.http.request import Request
 from cello.pipeline.threads import WorkerThreads, is_on_loop
+from cello.review import Deployment, Finding
 
 Credentials = Mapping[str, str] | Callable[[str, str], Any]
 

@@ -14,13 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cello.errors import ConfigError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.http.grammar import is_token, split_list
 from cello.http.headers import make_field
 from cello.http.request import Request
 from cello.http.response import Response
 from cello.pipeline.faults import problem
 from cello.pipeline.middleware import CORS, Middleware
+from cello.review import Deployment, Finding
 from cello.routing.route import check_methods
 
 COMMON_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

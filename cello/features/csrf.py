@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from cello.errors import ConfigError, Forbidden
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.identification import PROVEN
 from cello.features.open_paths import OpenPaths
 from cello.features.signing import Signer, decode, encode, read_keys, weakness_of
@@ -26,6 +26,7 @@ from cello.http.grammar import is_token
 from cello.http.request import Request
 from cello.http.response import Response
 from cello.pipeline.middleware import FORGERY, Middleware
+from cello.review import Deployment, Finding
 from cello.routing.route import Route
 
 logger = logging.getLogger("cello.csrf")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from cello.database import DatabaseConfig
 from cello.database.resources import HeldLoop, Starting, check_startup
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.statements import StatementEvents
+from cello.review import Deployment, Finding
 
 if TYPE_CHECKING:
     from cello.database.colours import Both

@@ -20,11 +20,12 @@ from typing import Any
 from cello._version import __version__
 from cello.config import config, field
 from cello.errors import ConfigError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.health_checks import Examination, Outcome
 from cello.features.runtime import Runtime, resident_bytes
 from cello.http.response import Response
 from cello.pipeline.lifecycle import State
+from cello.review import Deployment, Finding
 
 NOT_SERVING = frozenset({State.STARTING, State.DRAINING, State.STOPPING, State.STOPPED, State.FAILED})
 

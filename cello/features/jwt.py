@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from cello.config import config, field
 from cello.errors import ConfigError, HTTPError, MissingDependency, ServiceUnavailable, Unauthorized
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.identification import Identification, Outcome, sign_in
 from cello.features.jwt_keys import FetchedKeys, KeySet, check_source, given_keys
 from cello.features.open_paths import OpenPaths
@@ -25,6 +25,7 @@ from cello.http import json_codec
 from cello.http.grammar import is_token
 from cello.http.request import Request
 from cello.pipeline.threads import is_on_loop
+from cello.review import Deployment, Finding
 
 logger = logging.getLogger("cello.jwt")
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from cello.config import config, field
 from cello.errors import ConfigError, HTTPError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.open_paths import OpenPaths
 from cello.features.session import Kept, Session
 from cello.features.session_keepers import CookieKeeper, Keeper, StoreKeeper
@@ -30,6 +30,7 @@ from cello.http.request import Request
 from cello.http.response import Response
 from cello.pipeline.colour import must_be_awaited
 from cello.pipeline.middleware import SESSION, Middleware
+from cello.review import Deployment, Finding
 from cello.routing.route import Route
 
 logger = logging.getLogger("cello.session")

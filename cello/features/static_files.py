@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from cello.config import config, field
 from cello.errors import ConfigError, NotFound
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.folders import Folder, Opened
 from cello.http.files import FilePayload, make_etag
 from cello.http.grammar import format_date, is_field_value
@@ -20,6 +20,7 @@ from cello.http.headers import make_field
 from cello.http.media import accepted_codings, guess_content_type
 from cello.http.request import Request
 from cello.http.response import Response
+from cello.review import Deployment, Finding
 
 CODINGS = {".br": "br", ".zst": "zstd", ".gz": "gzip"}
 """Content codings of files that were compressed beforehand, by their suffixes; smallest first."""

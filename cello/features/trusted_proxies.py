@@ -13,10 +13,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from cello.errors import BadRequest, ConfigError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.http.grammar import parse_parameters, split_list
 from cello.http.request import Request
 from cello.pipeline.middleware import ORIGIN, Middleware
+from cello.review import Deployment, Finding
 
 UNIX = "unix"
 UNKNOWN = "unknown"

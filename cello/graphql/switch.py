@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 from cello.errors import BadRequest, ConfigError, HTTPError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.graphql.config import GraphQLConfig
 from cello.graphql.declared import EVERYWHERE, MUTATION, QUERY, SUBSCRIPTION, Declared, RootDecorator
 from cello.graphql.engine import GraphQL, Refused, Result
@@ -31,6 +31,7 @@ from cello.http.request import Request
 from cello.http.response import Response
 from cello.http.sse import SseEvent
 from cello.http.websocket import WebSocket
+from cello.review import Deployment, Finding
 
 logger = logging.getLogger("cello.graphql")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cello.errors import ConfigError, HTTPError, NotFound
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.grpc.catalog import Catalog, generated_methods
 from cello.grpc.config import GrpcConfig
 from cello.grpc.declared import Declared, GrpcService, Service
@@ -15,6 +15,7 @@ from cello.grpc.server import Engine, warn_of_bare
 from cello.grpc.web import Web, WebErrors
 from cello.http.request import Request
 from cello.http.response import Response
+from cello.review import Deployment, Finding
 
 logger = logging.getLogger("cello.grpc")
 

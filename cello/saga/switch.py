@@ -6,8 +6,9 @@ from typing import Any
 
 from cello.database.colours import Both
 from cello.errors import ConfigError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.gateways.home_loop import HomeLoop
+from cello.review import Deployment, Finding
 from cello.saga.blocking import BlockingOrchestrator
 from cello.saga.config import OF_THE_APPLICATION, SagaConfig
 from cello.saga.orchestrator import SagaOrchestrator

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from cello.extension import Deployment, Finding
+from cello.review import Deployment, Finding
 from cello.serve import console
 from cello.serve.options import RunOptions
 from cello.serve.tls import Certificates

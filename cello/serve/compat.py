@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cello.extension import Finding
+from cello.review import Finding
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _DECODERS = frozenset({"unquote", "unquote_plus", "unquote_to_bytes"})

@@ -10,7 +10,7 @@ import pytest
 
 from cello import App, ConfigError, Depends
 from cello.eventsourcing import Aggregate, Event, EventSourcingConfig, EventStore, event_handler
-from cello.extension import Deployment
+from cello.review import Deployment
 from cello.testing import TestClient
 from tests.gateways.test_limits import EVERYWHERE, obeys
 from tests.integration.hosts import free_port

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from cello import App, ConfigError, GrpcConfig
-from cello.extension import Deployment
 from cello.grpc import Field, GrpcRequest, GrpcResponse, GrpcService, grpc_method
 from cello.grpc.catalog import Catalog
 from cello.grpc.declared import Service
 from cello.grpc.proto import write_proto
+from cello.review import Deployment
 
 
 @dataclass

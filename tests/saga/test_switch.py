@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cello import App, ConfigError, Depends, SagaConfig
-from cello.extension import Deployment
+from cello.review import Deployment
 from cello.saga import Saga, SagaError, SagaOrchestrator, SagaStep, WaitForEvent
 from cello.testing import TestClient
 from tests.integration.hosts import ROOT, Host, running

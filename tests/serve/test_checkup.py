@@ -11,7 +11,7 @@ import pytest
 
 from cello import _speedups
 from cello.cli import main
-from cello.extension import Finding
+from cello.review import Finding
 from cello.serve import checkup
 
 STRONG = "r3Fq0ZJm8Vt1XwKb6Ls9Yd2Ng5Hc7PaUeTiMoRz4BvQ"

@@ -45,7 +45,18 @@ ORDER = {
     ),
     "reference": (
         *("app", "requests", "responses", "parameters", "websockets", "errors", "guards", "settings", "command"),
-        *("testing", "database", "graphql", "grpc", "messaging", "eventsourcing", "cqrs", "saga", "extension"),
+        *(
+            "testing",
+            "database",
+            "graphql",
+            "grpc",
+            "messaging",
+            "eventsourcing",
+            "cqrs",
+            "saga",
+            "extension",
+            "review",
+        ),
     ),
     "internals": ("architecture", "lanes", "pipeline", "wire", "parity", "benchmarks", "speedups", "security"),
 }

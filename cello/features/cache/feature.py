@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any
 
 from cello.errors import ConfigError, ServiceUnavailable
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.cache import rules
 from cello.features.cache.entry import Entry, Varied
 from cello.features.cache.flights import MOST_WAIT_S, Flights, Landing
@@ -45,6 +45,7 @@ from cello.pipeline.faults import problem
 from cello.pipeline.middleware import SHORTCUT, Middleware
 from cello.pipeline.plan import Plan
 from cello.pipeline.threads import is_on_loop
+from cello.review import Deployment, Finding
 from cello.routing.marks import checked_tags
 from cello.routing.route import Route
 

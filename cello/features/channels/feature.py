@@ -5,11 +5,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.channels.bus import Bus, LocalBus
 from cello.features.channels.channel import Channel
 from cello.features.channels.hub import Hub
 from cello.features.channels.ring_bus import RingBus
+from cello.review import Deployment, Finding
 from cello.shared.regions import Region
 from cello.shared.ring import Ring, RingLayout
 

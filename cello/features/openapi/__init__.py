@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cello.errors import ConfigError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.openapi.document import About, Source, make_document
 from cello.features.openapi.pages import OWN, REDOC, SWAGGER
 from cello.http import json_codec, media
@@ -23,6 +23,7 @@ from cello.http.response import Response
 from cello.pages.assets import Assets
 from cello.pages.page import Page, relative, render
 from cello.pipeline.guarding import Guard
+from cello.review import Deployment, Finding
 
 __all__ = ["About", "OpenApi"]
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from cello.errors import ConfigError
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.counted import count
 from cello.features.prometheus import exposition, foreign
 from cello.features.prometheus.recorder import MARK, Recorder
@@ -21,6 +21,7 @@ from cello.http.request import Request
 from cello.http.response import FilePayload, Response, StreamPayload
 from cello.pipeline.guarding import Guard
 from cello.pipeline.middleware import OBSERVE, Middleware
+from cello.review import Deployment, Finding
 from cello.routing.route import STANDARD_METHODS, Route
 from cello.shared.arena import PrivateMemory
 from cello.shared.layouts import SlabLayout

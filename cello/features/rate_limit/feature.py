@@ -11,7 +11,7 @@ from typing import Any
 
 from cello.database import RedisConfig
 from cello.errors import ConfigError, phrase
-from cello.extension import Deployment, Finding, Host
+from cello.extension import Host
 from cello.features.open_paths import OpenPaths
 from cello.features.rate_limit.config import RateLimitConfig, as_config, check_key
 from cello.features.rate_limit.keys import make_key
@@ -22,6 +22,7 @@ from cello.http.problem import ProblemDetails
 from cello.http.request import Request
 from cello.http.response import Response
 from cello.pipeline.middleware import PROTECT, QUOTA, Middleware
+from cello.review import Deployment, Finding
 from cello.routing.router import Route
 
 DEFAULT = "default"
