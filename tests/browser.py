@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.missing import missing
+
 PATIENCE_S = 40
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"),
@@ -41,10 +43,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
     """A browser for the tests of one module; import it there."""
     command = executable()
     if command is None:
-        reason = "there is no Chromium to look at pages with"
-        if os.environ.get("CELLO_TEST_SERVICES") == "1":
-            pytest.fail(f"{reason}, and CELLO_TEST_SERVICES=1 wants one")
-        pytest.skip(reason)
+        missing("there is no Chromium to look at pages with")
     running = Browser(command, tmp_path_factory.mktemp("chromium"))
     yield running
     running.close()

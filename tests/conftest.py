@@ -19,9 +19,10 @@ IMPLEMENTATIONS = ("py", "c")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load the plugin also where cello is not installed, but run from its source tree."""
+    """Load the plugins: ours also where cello is not installed, but run from its source tree."""
     if not config.pluginmanager.hasplugin("cello"):
         config.pluginmanager.import_plugin("cello.testing_plugin")
+    config.pluginmanager.import_plugin("tests.missing")
     settings.register_profile("cello", deadline=None)  # no test asserts how long anything takes
     settings.load_profile("cello")
 

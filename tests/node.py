@@ -1,20 +1,12 @@
 """Packages of npm that tests talk to, kept in build/ from one run to the next."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.missing import missing
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def missing(reason: str) -> None:
-    """Skip the test, or fail it where everything is to be there."""
-    if os.environ.get("CELLO_TEST_SERVICES") == "1":
-        pytest.fail(f"{reason}, and CELLO_TEST_SERVICES=1 wants it")
-    pytest.skip(reason)
 
 
 def node_modules(name: str, packages: tuple[str, ...]) -> Path:

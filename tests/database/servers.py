@@ -17,21 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pytest
-
-from tests.integration.hosts import free_port, is_required
+from tests.integration.hosts import free_port
+from tests.missing import missing
 
 START_TIMEOUT_S = 60.0
 # Where distributions put what is not on the PATH: Debian's servers of PostgreSQL, beside whatever is on it.
 _LIBRARIES = [Path(each).parent / "lib/postgresql" for each in (*os.environ["PATH"].split(os.pathsep), "/usr/bin")]
 FOLDERS = ("/usr/sbin", *(str(each) for place in _LIBRARIES for each in sorted(place.glob("*/bin"), reverse=True)))
-
-
-def missing(why: str) -> None:
-    """Skip the test, or fail it where everything must be there."""
-    if is_required():
-        pytest.fail(why)
-    pytest.skip(why)
 
 
 def command(*names: str) -> str:

@@ -20,6 +20,7 @@ import pytest
 
 from cello.testing.client import Session
 from tests.integration.hosts import TcpTransport
+from tests.missing import missing
 from tests.serve.load import Load, reach
 from tests.serve.program import PATIENCE_S, ROOT, Program, free_port, get, until
 
@@ -93,9 +94,7 @@ def site(request, tmp_path_factory):
     """A server of two workers and an nginx in front: the program and nginx's port."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if nginx is None:
-        if os.environ.get("CELLO_TEST_SERVICES") == "1":
-            pytest.fail("nginx is not installed, and CELLO_TEST_SERVICES=1 wants it (Debian package nginx-light)")
-        pytest.skip("nginx is not installed (Debian package nginx-light)")
+        missing("nginx (Debian package nginx-light) is not installed")
     folder = tmp_path_factory.mktemp("nginx")
     (folder / "app.py").write_text(APP)
     with contextlib.ExitStack() as stack:

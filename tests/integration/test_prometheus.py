@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
 from tests.serve.program import PATIENCE_S, Program, free_port, get, until
 
 APP = """
@@ -38,8 +39,7 @@ def prometheus():
     """The command, or a reason to skip."""
     found = shutil.which("prometheus")
     if found is None:
-        reason = "prometheus (Debian package of that name) is not installed"
-        (pytest.fail if os.environ.get("CELLO_TEST_SERVICES") == "1" else pytest.skip)(reason)
+        missing("prometheus (Debian package of that name) is not installed")
     return found
 
 

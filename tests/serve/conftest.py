@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
+
 
 @pytest.fixture(scope="session")
 def make_certificate() -> Callable[[Path, str], tuple[Path, Path]]:
     """A function that writes NAME.crt and NAME.key, for localhost and 127.0.0.1, into a folder."""
     if shutil.which("openssl") is None:
-        pytest.skip("the command openssl makes the certificates")
+        missing("the command openssl, which makes the certificates, is not installed")
 
     def make(folder: Path, name: str) -> tuple[Path, Path]:
         certificate, key = folder / f"{name}.crt", folder / f"{name}.key"

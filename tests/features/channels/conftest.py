@@ -1,6 +1,5 @@
 """A Redis server of the tests' own: one that may be stopped and started again."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.hosts import free_port
+from tests.missing import missing
 
 
 class RedisServer:
@@ -52,10 +52,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     pytest.importorskip("redis")
     command = shutil.which("redis-server")
     if command is None:
-        reason = "there is no redis-server to start"
-        if os.environ.get("CELLO_TEST_SERVICES") == "1":
-            pytest.fail(f"{reason}, and CELLO_TEST_SERVICES=1 wants one")
-        pytest.skip(reason)
+        missing("redis-server is not installed")
     server = RedisServer(command, tmp_path_factory.mktemp("redis"))
     server.start()
     yield server

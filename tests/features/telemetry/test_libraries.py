@@ -129,7 +129,7 @@ def test_our_own_spans_stand_back_for_a_library_that_makes_them(collector, serve
     [("asyncpg", "postgresql"), ("redis", "redis")],
 )
 def test_databases_have_the_spans_of_the_package_and_none_of_ours(collector, serve, colour, library, kind):
-    pytest.importorskip(f"opentelemetry.instrumentation.{library}", reason="OpenTelemetry's package is not installed")
+    pytest.importorskip(f"opentelemetry.instrumentation.{library}")
     app = make_app(collector)
     with reachable(kind) as found:
         if library == "redis":
@@ -187,7 +187,7 @@ CLIENTS = {
 def test_outgoing_http_is_a_span_below_the_request_s_and_carries_the_trace(
     collector, serve, coloured, elsewhere, library
 ):
-    pytest.importorskip(f"opentelemetry.instrumentation.{library}", reason="OpenTelemetry's package is not installed")
+    pytest.importorskip(f"opentelemetry.instrumentation.{library}")
     url, log = elsewhere
     app = make_app(collector)
     app.get("/")(coloured(lambda request: {"status": CLIENTS[library](url)}))
