@@ -1,4 +1,4 @@
-"""The brokers that the table of tests runs over: how each is reached, and what it cannot do.
+"""The brokers that the table of tests runs over and how each is reached.
 
 To add one: a subclass of `Rig`, and its line in `RIGS`.
 """
@@ -31,12 +31,10 @@ class Rig:
 
     Attributes:
         name: Of the broker.
-        lacks: What it cannot do, of: "unroutable", "too large".
         options: What every consumer of a test says in addition.
     """
 
     name = ""
-    lacks: frozenset[str] = frozenset()
     options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:

@@ -48,7 +48,6 @@ class KafkaRig(Rig):
     """Kafka, by the protocol at least: `kafka_cluster.py`."""
 
     name = "kafka"
-    lacks = frozenset({"unroutable"})
     options = MappingProxyType({"ordered_by": "key"})
 
     def __init__(self) -> None:
@@ -78,7 +77,6 @@ class SqsRig(Rig):
     """SQS, by its protocol: `sqs_server.py`."""
 
     name = "sqs"
-    lacks = frozenset({"unroutable"})
 
     async def open(self) -> None:
         await asyncio.to_thread(shared_sqs)

@@ -253,9 +253,8 @@ def make_chat(colour: str, slow: Any = "skip") -> App:
     return app
 
 
+@pytest.mark.parametrize("gateway", ["asgi", "native"])  # WSGI has no WebSocket
 def test_members_of_a_room_hear_each_other(serve: Callable[..., Any], colour: str, gateway: str) -> None:
-    if gateway == "wsgi":
-        pytest.skip("WSGI carries no WebSocket")
     client = serve(make_chat(colour))
     with (
         client.websocket_connect("/chat/room") as ada,
@@ -271,9 +270,8 @@ def test_members_of_a_room_hear_each_other(serve: Callable[..., Any], colour: st
         assert eve.receive_text() == "only me"
 
 
+@pytest.mark.parametrize("gateway", ["asgi", "native"])  # WSGI has no WebSocket
 def test_a_member_that_has_gone_is_forgotten(serve: Callable[..., Any], colour: str, gateway: str) -> None:
-    if gateway == "wsgi":
-        pytest.skip("WSGI carries no WebSocket")
     app = make_chat(colour)
     client = serve(app)
     with client.websocket_connect("/chat/room") as ada:
