@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import missing
+
 GATEWAYS = ("wsgi", "asgi", "native")
 COLOURS = ("def", "async")
 IMPLEMENTATIONS = ("py", "c")
@@ -22,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the plugins: ours also where cello is not installed, but run from its source tree."""
     if not config.pluginmanager.hasplugin("cello"):
         config.pluginmanager.import_plugin("cello.testing_plugin")
-    config.pluginmanager.import_plugin("tests.missing")
+    config.pluginmanager.register(missing)  # which a conftest of a folder may have imported before
     settings.register_profile("cello", deadline=None)  # no test asserts how long anything takes
     settings.load_profile("cello")
 
