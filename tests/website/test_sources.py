@@ -12,6 +12,7 @@ import pytest
 
 import cello
 from cello import App
+from tools import comparison
 from tools.website import build, examples, links, navigation, reference
 
 
@@ -87,11 +88,11 @@ def test_what_leads_nowhere_is_found(tmp_path: Path) -> None:
 PROJECTS = {
     "Flask": ("flask.palletsprojects.com",),
     "FastAPI": ("fastapi.tiangolo.com",),
-    "Starlette": ("www.starlette.io",),
+    "Starlette": ("starlette.dev", "github.com"),
     "Falcon": ("falcon.readthedocs.io",),
     "Litestar": ("docs.litestar.dev",),
     "Sanic": ("sanic.dev",),
-    "BlackSheep": ("www.neoteroi.dev",),
+    "BlackSheep": ("www.neoteroi.dev", "github.com"),
     "Robyn": ("robyn.tech",),
     "cello-framework": ("github.com",),
 }
@@ -109,6 +110,16 @@ def test_every_cell_of_the_comparison_is_linked_to_the_documentation_it_was_take
         for project, cell in zip(PROJECTS, cells, strict=True):
             target = re.fullmatch(r"\[.+\]\(https://([^/]+)/\S*\)", cell)
             assert cell == "·" or (target and target[1] in PROJECTS[project]), f"{name}, {project}: {cell}"
+
+
+def test_every_cell_of_the_comparison_has_something_to_be_checked_by() -> None:
+    said = {
+        (name, project)
+        for name, cells in comparison.rows((build.DOCS / "comparison.md").read_text("utf-8")).items()
+        for project, cell in cells.items()
+        if project != "cello" and cell != "·"
+    }
+    assert said == {(name, project) for name, proofs in comparison.EVIDENCE.items() for project in proofs}
 
 
 ENDINGS = {
