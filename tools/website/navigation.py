@@ -39,7 +39,7 @@ SECTIONS = (
 ORDER = {
     "examples": ("hello", "demo", "rest_api", "chat", "upload", "graphql", "grpc", "orders"),
     "howto": (
-        *("testing", "from-flask", "from-fastapi", "from-cello-framework", "piece-by-piece"),
+        *("testing", "from-flask", "from-fastapi", "from-django", "from-cello-framework", "piece-by-piece"),
         *("gunicorn-uwsgi-uvicorn", "containers", "observability", "security-checklist"),
         *("feature-plugin", "profiling"),
     ),
