@@ -82,7 +82,7 @@ def check_findings(block: Block, folder: Path) -> None:
 def check_log(block: Block, folder: Path) -> None:
     """A line of the log: other times, addresses and ids, the same fields."""
     pattern = "".join(
-        r"[\d.:-]+" if part[:1].isdigit() else r"\w+" if part.endswith("…") else re.escape(part)
+        r"\w+" if part.endswith("…") else r"[\d.:-]+" if part[:1].isdigit() else re.escape(part)
         for part in re.split(r"((?<=[ =])[\w.:-]*\d[\w.:-]*…?|^[\d-]+)", block.text.strip())
     )
     said = program(block, folder)
