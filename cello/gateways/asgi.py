@@ -11,47 +11,30 @@ Rule 2: clean-ups and background tasks run after that message, also when the cli
 
 import asyncio
 import functools
-import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+from typing import Any
 
 from cello.errors import BadRequest, ClientDisconnected, ConfigError, HTTPError, ServiceUnavailable
+from cello.gateways.asgi_scope import Scope, make_request
+from cello.gateways.asgi_sending import SEND_FAILED, send_payload
 from cello.gateways.hosted import HostedStart, ServedApp
-from cello.gateways.inbox import Inbox
-from cello.gateways.live import Heartbeat
-from cello.gateways.portal import Portal, close_async_iterator
-from cello.gateways.raw_path import PATH_SAFE, QUERY_SAFE, is_plain_path, raw_path_below
+from cello.gateways.inbox import Inbox, Receive, run_unless_gone
+from cello.gateways.live import Send
+from cello.gateways.portal import Portal
 from cello.http.body import Spool
-from cello.http.head import FieldList
-from cello.http.peer import Peer
 from cello.http.request import Request
-from cello.http.response import FilePayload, Response, StreamPayload
+from cello.http.response import Response
 from cello.pipeline.course import TOOK_TOO_LONG, Unfinished, abandon
-from cello.pipeline.deadlines import within
 from cello.pipeline.dispatch import Dispatcher
 from cello.pipeline.plan import Plan
-from cello.pipeline.threads import WorkerThreads
 
-T = TypeVar("T")
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-CHUNK_BYTES = 262_144
-# PERF: a file this small is read where we are: a hop to a thread and back costs more than the page cache does.
-INLINE_FILE_BYTES = 65_536
 # PERF: an answer this small is taken by the socket as a rule; watching the sending of each would take 0.5 µs.
 UNWATCHED_BYTES = 65_536
-TURN_S = 0.01
-"""How long a stream that never waits keeps the loop."""
 
 # Methods whose requests have no body worth announcing: their Content-Length is not looked for, which takes 0.4 µs.
 _MOSTLY_BODILESS = frozenset({"GET", "HEAD"})
-SEND_FAILED = "the client left before its answer was sent"
 
 _clock = time.perf_counter
 
@@ -179,75 +162,6 @@ class AsgiGateway:
         await serve_websocket(dispatcher, request, scope.get("extensions"), receive, send)
 
 
-def make_request(scope: Scope, request_class: type[Request]) -> Request:
-    """Build the Request of a scope; the body is not looked at."""
-    fields = scope["headers"]
-    query: bytes = scope.get("query_string") or b""
-    request = request_class.incoming(
-        scope["method"],
-        raw_path_of(scope),
-        query.decode() if query.isascii() else quote_from_bytes(query, QUERY_SAFE),
-        FieldList(fields if fields.__class__ is list else list(fields)),
-        ScopePeer(scope),
-        scope.get("http_version", "1.1"),
-    )
-    if root := scope.get("root_path"):
-        request.set_origin(root_path=quote(root.rstrip("/"), PATH_SAFE))
-    return request
-
-
-class ScopePeer(Peer):
-    """Who is at the other end, as the scope tells; looked up when somebody asks, as few do."""
-
-    __slots__ = ("_scope",)
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-
-    @property
-    def scheme(self) -> str:  # type: ignore[override]  # read-only here
-        """What the host says it speaks."""
-        scheme: str = self._scope.get("scheme", "http")
-        return scheme
-
-    @property
-    def client(self) -> tuple[str, int] | None:  # type: ignore[override]  # read-only here
-        """Address and port; None where the host does not tell."""
-        client = self._scope.get("client")
-        return None if client is None else (client[0], client[1])
-
-    @property
-    def server(self) -> tuple[str, int | None] | None:  # type: ignore[override]  # read-only here
-        """Name and port of the host; None where it does not tell."""
-        server = self._scope.get("server")
-        return None if server is None else (server[0], server[1])
-
-
-def raw_path_of(scope: Scope) -> str:
-    """Return the percent-encoded path below `root_path`.
-
-    `raw_path` is optional, and middleware rewrites `path` without it, so it is used only where the two agree.
-    """
-    path: str = scope["path"] or "/"
-    root: str = scope.get("root_path", "")
-    raw: bytes = scope.get("raw_path") or b""
-    if not root and path.isascii() and raw == path.encode() and b"%" not in raw:
-        return path
-    raw = raw.partition(b"?")[0]
-    if root and (path == root or path.startswith(root.rstrip("/") + "/")):
-        path = path[len(root.rstrip("/")) :] or "/"
-    elif b"%" not in raw and is_plain_path(path):
-        return path
-    if raw and raw.isascii():
-        raw_path = raw.decode("ascii")
-        for candidate in (raw_path_below(root.encode(), raw_path), raw_path) if root else (raw_path,):
-            if unquote_to_bytes(candidate).decode("utf-8", "replace") == path:
-                return candidate
-            if unquote_to_bytes(candidate) == path.encode("utf-8", "surrogateescape"):
-                return candidate
-    return quote(path, PATH_SAFE, errors="surrogateescape")
-
-
 async def take_body(request: Request, inbox: Inbox, plan: Plan, dispatcher: Dispatcher) -> None:
     """Put the body into the request, or its source when the route takes it unread.
 
@@ -344,169 +258,3 @@ async def finish_late(dispatcher: Dispatcher, request: Request, call: "Future[Re
     except Unfinished as unfinished:
         response = await unfinished.rest
     await dispatcher.finish_async(request, response)
-
-
-async def run_unless_gone(work: Coroutine[Any, Any, T], inbox: Inbox) -> T | None:
-    """Run `work` in a task that is cancelled when the client goes; None then."""
-    task = asyncio.get_running_loop().create_task(work)
-    gone = inbox.watch()
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-    if task.cancelled():
-        if inbox.is_gone:
-            return None
-        raise asyncio.CancelledError
-    return task.result()
-
-
-def message_headers(response: Response) -> list[tuple[bytes, bytes]]:
-    """Return the fields as ASGI wants them: names in lower case."""
-    return [(name.lower(), value) for name, value in response.fields()]
-
-
-async def send_payload(scope: Scope, send: Send, dispatcher: Dispatcher, response: Response, inbox: Inbox) -> None:
-    """Send an answer that is a file or a stream.
-
-    Raises:
-        ClientDisconnected: `send` raised OSError, which is how a host says that the client has gone.
-    """
-    start = {"type": "http.response.start", "status": response.status, "headers": message_headers(response)}
-    payload = response.payload
-    # What raises an OSError besides, a file or a generator, is an error of the application.
-    unwatched = functools.partial(send_to_client, send)
-    send = functools.partial(send_in_time, send, dispatcher)
-    if isinstance(payload, bytes):
-        await send(start)
-        await send({"type": "http.response.body", "body": payload})
-        return
-    if isinstance(payload, FilePayload):
-        try:
-            await send(start)
-            await send_file(scope.get("extensions") or {}, send, unwatched, dispatcher.threads, payload)
-        finally:
-            payload.close()
-        return
-    threads = dispatcher.threads if payload.idle is None else dispatcher.long_threads
-    await run_unless_gone(send_stream(start, send, threads, payload), inbox)
-
-
-async def send_to_client(send: Send, message: Message) -> None:
-    """Send a message.
-
-    Raises:
-        ClientDisconnected: The client has gone.
-    """
-    try:
-        await send(message)
-    except OSError as error:
-        raise ClientDisconnected(SEND_FAILED) from error
-
-
-async def send_in_time(send: Send, dispatcher: Dispatcher, message: Message) -> None:
-    """Send a message, for which the host waits until the client has taken enough of what came before.
-
-    Raises:
-        ClientDisconnected: The client has gone, or takes nothing.
-    """
-    wait_s = dispatcher.timeouts.write
-    try:
-        await within(dispatcher.stalls, wait_s, send(message))
-    except TimeoutError:
-        raise ClientDisconnected(f"the client took nothing of its answer for {wait_s:g} s") from None
-    except OSError as error:
-        raise ClientDisconnected(SEND_FAILED) from error
-
-
-async def send_file(
-    extensions: Any, send: Send, send_whole: Send, threads: WorkerThreads, payload: FilePayload
-) -> None:
-    """Send a file, or part of one: by the host's own means if it offers any, else in pieces.
-
-    Args:
-        extensions: Of the scope.
-        send: For pieces.
-        send_whole: For a message that stands for a whole file, which takes as long as it takes.
-        threads: Read the file.
-        payload: The file.
-    """
-    if payload.length and "http.response.zerocopysend" in extensions:
-        with await threads.run(payload.open) as file:
-            await send_whole({
-                "type": "http.response.zerocopysend", "file": file, "offset": payload.offset, "count": payload.length,
-            })  # fmt: skip
-        return
-    # SECURITY: a path that was opened with care may lead elsewhere when the host opens it again.
-    if "http.response.pathsend" in extensions and payload.is_whole_file() and not payload.is_pinned:
-        payload.close()
-        await send_whole({"type": "http.response.pathsend", "path": absolute(payload.path)})
-        return
-    if payload.length <= INLINE_FILE_BYTES:
-        await send({"type": "http.response.body", "body": b"".join(payload.chunks())})
-        return
-    await send_iterator(send, threads, payload.chunks(CHUNK_BYTES))
-    await send({"type": "http.response.body", "body": b""})
-
-
-def absolute(path: str) -> str:
-    """Return a path as the extension wants it; no file is touched."""
-    return os.path.abspath(path)
-
-
-async def send_stream(start: Message, send: Send, threads: WorkerThreads, payload: StreamPayload) -> None:
-    """Send an iterator's chunks one by one, and run its clean-up whatever happens."""
-    idle = payload.idle
-    if idle is None:
-        await send_chunks(start, send, threads, payload)
-    else:
-        async with Heartbeat(send, idle) as steady:
-            await send_chunks(start, steady, threads, payload)
-
-
-async def send_chunks(start: Message, send: Send, threads: WorkerThreads, payload: StreamPayload) -> None:
-    """Send an iterator's chunks as they come."""
-    await send(start)
-    if payload.is_async:
-        iterator = payload.iterator
-        yielded_at = _clock()
-        try:
-            async for chunk in iterator:
-                if chunk:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                # Neither a generator that is never short of data nor a `send` to a client that has gone need ever
-                # wait; without a turn for others the loop would not even notice the disconnect.
-                if _clock() - yielded_at > TURN_S:
-                    await asyncio.sleep(0)
-                    yielded_at = _clock()
-        finally:
-            await close_async_iterator(iterator)
-    else:
-        await send_iterator(send, threads, payload.iterator)
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def send_iterator(send: Send, threads: WorkerThreads, iterator: Iterator[bytes]) -> None:
-    """Send what a plain iterator yields; it may block, so a worker thread takes each step."""
-    step = None
-    try:
-        while True:
-            step = threads.submit(next, iterator, None)
-            chunk = await asyncio.wrap_future(step)
-            if chunk is None:
-                return
-            if chunk:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    finally:
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            await asyncio.shield(asyncio.wrap_future(threads.submit(_close_after, step, close)))
-
-
-def _close_after(step: Any, close: Callable[[], None]) -> None:
-    """Close a generator once its last step has ended: one that is executing cannot be closed."""
-    if step is not None and not step.cancelled():
-        step.exception()
-    close()

@@ -6,11 +6,13 @@ where the host can carry an answer, else refused by a close, which hosts make a 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from cello.errors import ClientDisconnected, ConfigError, NotFound, ServiceUnavailable
+from cello.gateways.inbox import Receive
+from cello.gateways.live import Message, Send
 from cello.http.request import Request
 from cello.http.response import Response
 from cello.http.websocket import WebSocket, WebSocketMessage
@@ -18,9 +20,6 @@ from cello.pipeline.dispatch import Dispatcher
 from cello.pipeline.sockets import Accepted, handler_ended
 
 T = TypeVar("T")
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 HELD_MESSAGES = 256
 ABNORMAL, NO_STATUS, TOO_BIG = 1006, 1005, 1009

@@ -1,12 +1,16 @@
 """What the client still sends while an ASGI request is served: the rest of its body, and that it has gone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from cello.errors import ClientDisconnected, ContentTooLarge, HTTPError
+from cello.gateways.live import Message
 from cello.pipeline.deadlines import within
 from cello.pipeline.dispatch import Dispatcher
+
+T = TypeVar("T")
+Receive = Callable[[], Awaitable[Message]]
 
 
 class Inbox:
@@ -23,9 +27,7 @@ class Inbox:
     _watcher: "asyncio.Task[None] | None" = None
     _body_is_complete: asyncio.Event | None = None
 
-    def __init__(
-        self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limit_bytes: int, dispatcher: Dispatcher
-    ) -> None:
+    def __init__(self, receive: Receive, limit_bytes: int, dispatcher: Dispatcher) -> None:
         self._receive = receive
         self._limit = limit_bytes
         self._dispatcher = dispatcher
@@ -64,7 +66,7 @@ class Inbox:
                 return chunk
         return b""
 
-    def take(self, message: MutableMapping[str, Any]) -> bytes:
+    def take(self, message: Message) -> bytes:
         """Return the piece of the body that a message brings, if any.
 
         Raises:
@@ -122,3 +124,20 @@ class Inbox:
 
     def _too_large(self) -> ContentTooLarge:
         return ContentTooLarge(f"The request body is larger than {self._limit} bytes.")
+
+
+async def run_unless_gone(work: Coroutine[Any, Any, T], inbox: Inbox) -> T | None:
+    """Run `work` in a task that is cancelled when the client goes; None then."""
+    task = asyncio.get_running_loop().create_task(work)
+    gone = inbox.watch()
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if task.cancelled():
+        if inbox.is_gone:
+            return None
+        raise asyncio.CancelledError
+    return task.result()

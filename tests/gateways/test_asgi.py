@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cello import App, BackgroundTasks, ConfigError, LimitsConfig, Request, Response, TimeoutConfig
-from cello.gateways.asgi import raw_path_of
+from cello.gateways.asgi_scope import raw_path_of
 
 Message = dict[str, Any]
 
