@@ -15,7 +15,7 @@ from wsgiref.validate import validator
 import pytest
 
 from cello import App, BackgroundTasks, Depends, LimitsConfig, Request, Response
-from cello.gateways.wsgi import EnvironView, raw_path_of
+from cello.gateways.wsgi_environ import EnvironView, raw_path_of
 
 
 class Answer:
