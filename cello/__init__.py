@@ -73,7 +73,8 @@ if TYPE_CHECKING:
     from cello.grpc.config import GrpcConfig
     from cello.http.forms import FormData, UploadedFile
     from cello.http.sse import SseEvent
-    from cello.http.websocket import WebSocket, WebSocketMessage
+    from cello.http.websocket import WebSocket
+    from cello.http.websocket_message import WebSocketMessage
     from cello.messaging.kafka.config import KafkaConfig
     from cello.messaging.rabbitmq.config import RabbitMQConfig
     from cello.messaging.sqs.config import SqsConfig
@@ -112,7 +113,7 @@ _LAZY = {
     "TlsConfig": "cello.serve.tls",
     "UploadedFile": "cello.http.forms",
     "WebSocket": "cello.http.websocket",
-    "WebSocketMessage": "cello.http.websocket",
+    "WebSocketMessage": "cello.http.websocket_message",
     "csrf_token": "cello.features.csrf",
 }
 """Names whose modules are imported when they are first asked for (PEP 562)."""

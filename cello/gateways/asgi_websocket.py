@@ -15,7 +15,8 @@ from cello.gateways.inbox import Receive
 from cello.gateways.live import Message, Send
 from cello.http.request import Request
 from cello.http.response import Response
-from cello.http.websocket import WebSocket, WebSocketMessage
+from cello.http.websocket import WebSocket
+from cello.http.websocket_message import WebSocketMessage
 from cello.pipeline.dispatch import Dispatcher
 from cello.pipeline.sockets import Accepted, handler_ended
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from cello.errors import CelloError
-from cello.http.websocket import WebSocketMessage
+from cello.http.websocket_message import WebSocketMessage
 from cello.testing.outgoing import Outgoing
 from cello.testing.response import TestResponse
 

@@ -19,7 +19,7 @@ from cello import _speedups
 from cello.gateways.native import socket_waits
 from cello.gateways.native.socket_link import SocketLink
 from cello.gateways.native.talker import HELD_BYTES, HELD_MESSAGES
-from cello.http.websocket import WebSocketMessage
+from cello.http.websocket_message import WebSocketMessage
 from cello.wire.ws import PING, PONG, control_frame
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cello.errors import ClientDisconnected
 from cello.gateways.native.socket_link import SocketLink
-from cello.http.websocket import WebSocketMessage
+from cello.http.websocket_message import WebSocketMessage
 
 
 class Roomed(Protocol):
