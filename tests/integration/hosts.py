@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from cello.testing.client import Session
 from cello.testing.native import Wire, WireExchange
 from cello.testing.native_websocket import NativeSocket
 from cello.testing.outgoing import Outgoing
+from cello.testing.session import Session
 from cello.testing.transport import Incoming
 
 ROOT = Path(__file__).parents[2]

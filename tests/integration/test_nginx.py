@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from cello.testing.client import Session
+from cello.testing.session import Session
 from tests.integration.hosts import TcpTransport
 from tests.missing import missing
 from tests.serve.load import Load, reach

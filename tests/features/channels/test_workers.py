@@ -61,7 +61,7 @@ HOSTS = {
 
 async def sockets_of_two_workers(transport: Any, url: str) -> list[Any]:
     """Open WebSockets until two workers have one; return one of each."""
-    from cello.testing.client import Session
+    from cello.testing.session import Session
 
     session = Session(transport, url, None, None)
     found: dict[int, Any] = {}
