@@ -3,26 +3,23 @@
 Made once, when the application freezes: every route is compiled then. Safe to use from any number of threads and loops.
 """
 
-import inspect
 import os
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from typing import Any, Protocol
 
 from cello.config import LimitsConfig, ThreadPoolConfig, TimeoutConfig
-from cello.errors import BadRequest, ConfigError, HTTPError, MethodNotAllowed, NotFound, ProtocolError
+from cello.errors import BadRequest, ConfigError, HTTPError, ProtocolError
 from cello.http.request import Request
 from cello.http.response import Response
 from cello.pipeline.afterwork import finishing
 from cello.pipeline.colour import describe, must_be_awaited
 from cello.pipeline.course import (
-    Course,
     PortalLike,
     Unfinished,
     adopting,
     drive_async,
     drive_portal,
-    drive_refusing,
     drive_sync,
 )
 from cello.pipeline.deadlines import Deadlines
@@ -32,7 +29,8 @@ from cello.pipeline.inject import Binding, compile_handler, with_checked_body
 from cello.pipeline.long_threads import LongThreads
 from cello.pipeline.middleware import GUARDS, Handler, MiddlewareStack
 from cello.pipeline.plan import Layer, Plan, wrapped
-from cello.pipeline.run import recovering, run_async, run_portal, run_sync
+from cello.pipeline.routeless import Routeless, not_found, refusing, upgrade
+from cello.pipeline.run import run_async, run_portal, run_sync
 from cello.pipeline.threads import Offload, WorkerThreads, offload_mode
 from cello.routing.route import Route
 from cello.routing.router import Router
@@ -130,16 +128,18 @@ class Dispatcher:
         for route, plan in self._plans.items():
             router.bind(route, plan)
         router.freeze()
+        routeless = Routeless(router)
+        self._allowed = routeless.allowed
         surroundings = [Layer(band, layer) for band, layer in self._middleware.for_no_route()]
-        self._not_found = self._routeless(surroundings, _answer_not_found, "404")
-        self._not_allowed = self._routeless(surroundings, self._answer_not_allowed, "405")
-        self._options = self._routeless(surroundings, self._answer_options, "automatic OPTIONS")
-        self._upgrade = self._routeless(surroundings, _answer_upgrade, "426")
-        self._undecodable = self._routeless(surroundings, self._answer_undecodable, "400")
+        self._not_found = self._routeless(surroundings, not_found, "404")
+        self._not_allowed = self._routeless(surroundings, routeless.not_allowed, "405")
+        self._options = self._routeless(surroundings, routeless.options, "automatic OPTIONS")
+        self._upgrade = self._routeless(surroundings, upgrade, "426")
+        self._undecodable = self._routeless(surroundings, routeless.undecodable, "400")
         around_mounts = [Layer(band, layer) for band, layer in self._middleware.for_mounts()]
         plain = [Layer(band, layer, plain_only=True) for band, layer in self._middleware.for_refusals()]
         self._mounts = tuple((mount.matches, self._plan_of_mount(mount, around_mounts)) for mount in mounts)
-        self._refusal = self._routeless(plain, _answer_not_found, "refusal")
+        self._refusal = self._routeless(plain, not_found, "refusal")
 
     @property
     def has_mounts(self) -> bool:
@@ -234,7 +234,7 @@ class Dispatcher:
             request = self.request_class("GET", "/")
         if request.app is None:
             request.app = self.app
-        return copy_context().run(_refusing, self._refusal, request, error)
+        return copy_context().run(refusing, self._refusal, request, error)
 
     def needs_finish(self, request: Request, response: Response | None) -> bool:
         """Return whether there is anything left to do after the answer was sent."""
@@ -386,60 +386,3 @@ class Dispatcher:
         if request.method == "OPTIONS" and (path == "*" or self._allowed(path)):
             return self._options
         return self._not_allowed if self._allowed(path) else self._not_found
-
-    def _allowed(self, path: str) -> list[str]:
-        """Return the methods that a path answers to, by routes of either kind."""
-        allowed = self._router.allowed(path)
-        return [*allowed, "GET"] if "GET" not in allowed and self._router.find_socket("GET", path) else allowed
-
-    def _answer_not_allowed(self, request: Request) -> Response:
-        allow = ", ".join(_with_implied(self._allowed(request.raw_path)))
-        raise MethodNotAllowed(f"{request.method} is not allowed here.", headers={"Allow": allow})
-
-    def _answer_options(self, request: Request) -> Response:
-        if request.raw_path == "*":  # RFC 9110 §9.3.7: the server as a whole
-            methods: Iterable[str] = {method for route in self._router.routes for method in route.methods}
-        else:
-            methods = self._allowed(request.raw_path)
-        response = Response.no_content()
-        response.set_header("Allow", ", ".join(_with_implied(methods)))
-        return response
-
-    def _answer_undecodable(self, request: Request) -> Response:
-        self._find(request.method, request.raw_path)  # raises once more, this time to be answered
-        raise BadRequest("The path cannot be decoded.")
-
-
-def _answer_not_found(request: Request) -> Response:
-    raise NotFound(f"There is nothing at {request.path:.200}.")
-
-
-def _answer_upgrade(request: Request) -> Response:
-    """Tell a request that came to a WebSocket without being a handshake; a gateway takes those before."""
-    if request._gateway is None and b"websocket" in (request._head.get(b"upgrade") or b"").lower():
-        raise HTTPError(501, "The server in front of this application speaks WSGI, which cannot carry WebSocket.")
-    headers = {"Sec-WebSocket-Version": "13"}  # Upgrade and Connection are the server's to add
-    raise HTTPError(426, f"{request.path} speaks WebSocket: the request must be its handshake.", headers=headers)
-
-
-def _with_implied(methods: Iterable[str]) -> list[str]:
-    """Return the value of Allow: also what is answered without being registered."""
-    named = {*methods, "OPTIONS"}
-    return sorted(named | {"HEAD"} if "GET" in named else named)
-
-
-def _refusing(plan: Plan, request: Request, error: ProtocolError | HTTPError) -> Response:
-    """Run the refusal plan with `error` in place of a handler."""
-
-    def course() -> Course[Response]:
-        depth = 0
-        try:
-            for depth, step, _ in plan.before:  # noqa: B007  # how far it came counts after the loop
-                early = step(request)
-                if inspect.iscoroutine(early):
-                    early.close()  # nobody can await it here
-        except Exception as second:  # noqa: BLE001  # an observer that raises must not keep the refusal from the client
-            return (yield from recovering(plan, request, second, depth))
-        return (yield from recovering(plan, request, error, plan.depth))
-
-    return drive_refusing(course(), error)
