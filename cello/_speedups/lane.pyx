@@ -22,7 +22,7 @@ from libc.string cimport memcpy
 
 from cello._speedups.raw cimport RawTransport
 from cello._speedups.request cimport Request
-from cello._speedups.runner cimport RESPONSE, Kind, PlanView, run_plan, shape, unshape
+from cello._speedups.runner cimport RESPONSE, UNFINISHED, Kind, PlanView, run_plan, shape, unshape
 from cello._speedups.track cimport FOREIGN, OUT_BYTES, Outlet, Reading, Track
 
 import contextvars
@@ -36,7 +36,7 @@ from cello.gateways.native.connection import HIGH_WATER_BYTES, Connection
 from cello.gateways.native.link import peer_of
 from cello.gateways.native.sending import close_payload
 from cello.gateways.native.state import IDLE_BEFORE_DRAIN_S
-from cello.pipeline.course import TOOK_TOO_LONG, Unfinished, adopting, drive_async
+from cello.pipeline.course import TOOK_TOO_LONG, adopting, drive_async
 from cello.pipeline.result import ReturnedAwaitable
 from cello.pipeline.run import abandoning, recovering, resuming, run_rest, settled
 
@@ -311,6 +311,7 @@ cdef class Lane(Outlet):
                     self.answer_later(view, request)
                 else:
                     self.answer_now(view, request, &clock)
+                track.recycle(request)
                 if self.parting is not None:
                     self.part(data[at:])
                     return
@@ -385,7 +386,6 @@ cdef class Lane(Outlet):
         """
         cdef double started_s = 0.0
         cdef Kind kind = RESPONSE
-        rest = None
         if view.is_timed:
             started_s = clock[0] if clock[0] != 0.0 else perf_counter()
         clock[0] = 0.0
@@ -393,15 +393,13 @@ cdef class Lane(Outlet):
         PyContext_Enter(context)
         try:
             value = run_plan(view, request, &kind)
-        except Unfinished as unfinished:
-            rest = adopting(context, unfinished.rest)
         finally:
             PyContext_Exit(context)
             work = request._afterwork
             if work is not None:
                 work.context, work.offload = context, view.offload
-        if rest is not None:
-            self.pursue(view, request, rest, None)
+        if kind == UNFINISHED:
+            self.pursue(view, request, adopting(context, value), None)
             return
         if view.is_timed:
             clock[0] = perf_counter()

@@ -11,7 +11,7 @@ cdef class Request:
     cdef public object raw_path
     cdef public object query_string
     cdef public object http_version
-    cdef public object params
+    cdef public object _params
     cdef public object route
     cdef public object app
     cdef public object _head

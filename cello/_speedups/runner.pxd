@@ -5,7 +5,7 @@ from cello._speedups.slot cimport slot, slot_is_true
 
 
 cdef enum Kind:
-    RESPONSE, JSON, TEXT, BINARY
+    RESPONSE, JSON, TEXT, BINARY, UNFINISHED
 
 
 cdef Py_ssize_t HANDLER, IS_ASYNC, ON_THREAD

@@ -14,7 +14,7 @@ from cello._speedups.slot cimport slot, slot_is_true, slot_offset
 
 from cello.http import json_codec
 from cello.http.response import BINARY_FIELD, JSON_FIELD, TEXT_FIELD, Response
-from cello.pipeline.course import drive_sync
+from cello.pipeline.course import Unfinished, drive_sync
 from cello.pipeline.plan import Plan
 from cello.pipeline.result import ReturnedAwaitable, to_response
 from cello.pipeline.run import amending, recovering, resuming, settled
@@ -77,10 +77,8 @@ cdef object run_plan(PlanView view, Request request, Kind* kind):
     """Run a plan without async steps, in the current context.
 
     Returns:
-        A settled Response; or with `kind` other than RESPONSE the body of a plain 200.
-
-    Raises:
-        Unfinished: A step handed out an awaitable after all.
+        A settled Response; or with `kind` UNFINISHED the rest of a course, because a step handed out an awaitable after
+        all; or with any other `kind` the body of a plain 200.
     """
     cdef int depth = view.depth
     cdef tuple step
@@ -102,9 +100,9 @@ cdef object run_plan(PlanView view, Request request, Kind* kind):
             value = view.handler()(request)
         response = value if type(value) is Response else to_response(value)
     except ReturnedAwaitable as found:
-        return drive_sync(resuming(plan, request, found.awaitable, depth, hook))
+        return drive(resuming(plan, request, found.awaitable, depth, hook), kind)
     except Exception as error:
-        return drive_sync(recovering(plan, request, error, depth))
+        return drive(recovering(plan, request, error, depth), kind)
     for step in <tuple>view.after[depth]:
         hook = step[1]
         try:
@@ -112,10 +110,20 @@ cdef object run_plan(PlanView view, Request request, Kind* kind):
             if value is not None:
                 response = value if type(value) is Response else to_response(value)
         except ReturnedAwaitable as found:
-            return drive_sync(amending(plan, request, response, found.awaitable, step[0], hook))
+            return drive(amending(plan, request, response, found.awaitable, step[0], hook), kind)
         except Exception as error:
-            return drive_sync(recovering(plan, request, error, step[0]))
+            return drive(recovering(plan, request, error, step[0]), kind)
     return settled(plan, request, response)
+
+
+cdef object drive(course, Kind* kind):
+    """Return the response of a course, or its rest; `kind` says which."""
+    kind[0] = RESPONSE
+    try:
+        return drive_sync(course)
+    except Unfinished as unfinished:
+        kind[0] = UNFINISHED
+        return unfinished.rest
 
 
 cdef object shape(PlanView view, Request request, object value, Kind* kind):

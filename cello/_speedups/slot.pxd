@@ -33,10 +33,16 @@ cdef extern from *:
         return Py_NewRef(value == NULL ? Py_None : value);
     }
 
+    /* What the slot holds, to compare with; borrowed. */
+    static inline void *cello_slot_pointer(PyObject *owner, Py_ssize_t offset) {
+        return *(PyObject **)((char *)owner + offset);
+    }
+
     static inline int cello_slot_is_true(PyObject *owner, Py_ssize_t offset) {
         return *(PyObject **)((char *)owner + offset) == Py_True;
     }
     """
     Py_ssize_t slot_offset "cello_slot_offset"(object type, object name) except -1
     object slot "cello_slot"(object owner, Py_ssize_t offset)
+    void* slot_pointer "cello_slot_pointer"(object owner, Py_ssize_t offset) noexcept
     bint slot_is_true "cello_slot_is_true"(object owner, Py_ssize_t offset) noexcept

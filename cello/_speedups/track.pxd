@@ -20,6 +20,7 @@ cdef struct Reading:
 
 cdef enum:
     OUT_BYTES = 65536  # answers that wait to be written together
+    PLAIN_BYTES = 512  # the head of a plain answer: three fixed pieces and a number
 
 
 cdef class Outlet(RawProtocol):
@@ -45,6 +46,10 @@ cdef class Track:
     cdef Py_ssize_t out_size
     cdef Outlet out_owner  # whose they are
     cdef bytes json_start, text_start, binary_start
+    # The head of the last plain answer, with its length in it.
+    cdef char plain[PLAIN_BYTES]
+    cdef Py_ssize_t plain_size, plain_length
+    cdef Kind plain_kind
     cdef double idle_s, write_s, tick_s
     # The last head of a static route without a body, and what came of it.
     cdef const unsigned char* last_start  # in the bytes that `last_fields` holds
@@ -52,18 +57,21 @@ cdef class Track:
     cdef str last_method, last_path, last_query
     cdef HeadFields last_fields
     cdef PlanView last_view
+    cdef Request spare  # for the next one
 
     cdef bint is_draining(self) noexcept
     cdef double now(self) except? -1.0
     cdef Request read(self, bytes data, Py_ssize_t at, object peer, Reading* reading)
     cdef Request repeat(self, object peer, Reading* reading)
+    cdef Request blank(self)
+    cdef recycle(self, Request request)
     cdef PlanView view_of(self, object plan)
     cdef char* room(self, Outlet owner, Py_ssize_t size) except NULL
     cdef int put_plain(self, Outlet owner, Kind kind, object body, bint without_body) except -1
     cdef bytes render_plain(self, Kind kind, object body, bint without_body)
+    cdef make_plain_head(self, Kind kind, Py_ssize_t length)
+    cdef bytes start_of(self, Kind kind)
+    cdef bint tail_is_stale(self) noexcept
     cdef bytes tail_of_head(self)
-    cdef int join(
-        self, Outlet owner, bytes start, const char* content, Py_ssize_t size, bint without_body
-    ) except -1
     cdef int put_head(self, Outlet owner, object response) except -1
     cdef bytes render_head(self, object response)

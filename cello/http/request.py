@@ -45,7 +45,6 @@ class Request:
         raw_path: The path, still percent-encoded.
         query_string: The query, still percent-encoded, without "?".
         http_version: "1.0" or "1.1"; "2" behind a host that speaks it.
-        params: Path parameters, percent-decoded.
         route: What is known about the route that matched, or None.
         app: The application.
     """
@@ -59,13 +58,13 @@ class Request:
         "_head",
         "_headers",
         "_memo",
+        "_params",
         "_peer",
         "_query",
         "_source",
         "app",
         "http_version",
         "method",
-        "params",
         "query_string",
         "raw_path",
         "route",
@@ -91,7 +90,7 @@ class Request:
             fields.append((b"content-length", b"%d" % len(content)))
         peer = Peer("http", ("127.0.0.1", 0), ("localhost", 80))
         self._receive(method, path if "%" in path else encode_path(path), found, head, peer, "1.1")
-        self.params: dict[str, str] = dict(params or {})
+        self._params: dict[str, str] | None = dict(params or {})
         self._body: bytes | Spool = content
 
     @classmethod
@@ -120,7 +119,7 @@ class Request:
         self.http_version = http_version
         self._head = head
         self._peer = peer
-        self.params = {}
+        self._params = None
         self.route: Any = None
         self.app: Any = None
         self._body = b""
@@ -131,6 +130,18 @@ class Request:
         self._query: Query | None = None
         self._context: dict[str, Any] | None = None
         self._memo: dict[str, Any] | None = None
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Path parameters, percent-decoded."""
+        params = self._params
+        if params is None:
+            params = self._params = {}
+        return params
+
+    @params.setter
+    def params(self, params: dict[str, str]) -> None:
+        self._params = params
 
     @property
     def path(self) -> str:

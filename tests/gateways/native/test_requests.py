@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import gc
 import sys
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -387,3 +389,83 @@ async def test_a_large_body_is_closed_when_its_request_is_over() -> None:
     (body,) = bodies
     assert isinstance(body, Spool)
     assert not body.is_on_disk
+
+
+async def test_no_request_knows_anything_of_the_one_before() -> None:
+    """The fast lane makes the next request of one that nobody has any more."""
+    app = App()
+    seen: list[dict[str, object]] = []
+
+    def look(request: Request) -> str:
+        seen.append(
+            {
+                "context": dict(request.context),
+                "state": vars(request.state).copy(),
+                "body": request.body(),
+                "query": dict(request.query),
+                "cookies": request.cookies,
+                "params": dict(request.params),
+                "field": request.get_header("x-mark"),
+                "id": request.request_id,
+                "route": request.route.pattern.path,
+            }
+        )
+        request.context["mark"] = request.state.mark = request.params["mark"] = "left"
+        request.request_id = "left"
+        return "seen"
+
+    app.add_route("/look", look, ["GET", "POST"])
+    app.add_route("/look/{id}", look, ["GET"])
+
+    @app.exception_handler(404)  # what is not found takes another way to its plan, where nothing fills the route in
+    def nowhere(request: Request, error: Exception) -> dict[str, object]:
+        return {"route": request.route and request.route.pattern.path, "app": request.app is app}
+
+    async with working(app) as worker:
+        line = await worker.connect()
+        line.send(post("/look?a=1", b"body", "X-Mark: first\r\nCookie: c=1\r\n"))
+        for target in (b"/look", b"/look", b"/look/7", b"/look"):
+            line.send(GET % target)
+        for _ in range(5):
+            assert (await line.answer()).body == b"seen"
+        line.send(GET % b"/look" + GET % b"/nowhere")
+        assert (await line.answer()).body == b"seen"
+        assert (await line.answer()).body == b'{"route":null,"app":true}'
+    blank = {"context": {}, "state": {}, "body": b"", "query": {}, "cookies": {}, "params": {}, "field": None, "id": ""}
+    assert seen[0] == blank | {
+        "body": b"body",
+        "query": {"a": "1"},
+        "cookies": {"c": "1"},
+        "field": "first",
+        "route": "/look",
+    }
+    assert [each["params"] for each in seen] == [{}, {}, {}, {"id": "7"}, {}, {}]
+    for each, path in zip(seen[1:], ["/look", "/look", "/look/{id}", "/look", "/look"], strict=True):
+        assert each | {"params": {}} == blank | {"route": path}
+
+
+async def test_a_request_that_is_kept_or_watched_stays_what_it_is() -> None:
+    app = App()
+    kept: list[Request] = []
+    watched: list[weakref.ref[Request]] = []
+
+    @app.get("/keep/{name}", blocking=False)
+    def keep(request: Request) -> str:
+        kept.append(request)
+        return "kept"
+
+    @app.get("/watch")
+    async def watch(request: Request) -> str:
+        watched.append(weakref.ref(request))
+        return "watched"
+
+    async with working(app) as worker:
+        line = await worker.connect()
+        for target in (b"/keep/a", b"/watch", b"/keep/b", b"/watch", b"/keep/c"):
+            line.send(GET % target)
+            await line.answer()
+        assert [each.params["name"] for each in kept] == ["a", "b", "c"]
+        assert len({id(each) for each in kept}) == 3
+        await line.get("/keep/d")
+        gc.collect()
+        assert [each() for each in watched] == [None, None]
