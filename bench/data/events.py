@@ -1,12 +1,17 @@
-"""Appends and loads of aggregates: cello's event store and the library `eventsourcing`, on SQLite and PostgreSQL.
+"""Appends and loads of aggregates: cello's event store and the library `eventsourcing`, which has no MySQL.
 
 Both keep the same aggregate, an account of deposits. An append saves one event at the version it is expected to have;
 every one is committed and on the disk before the next (SQLite: synchronous=FULL, the library's default too). A load
-makes an aggregate of its events, of which there are EVENTS; neither side uses snapshots. One thread, one connection, in
+makes an aggregate of its events, of which there are EVENTS; neither side uses snapshots. One caller, one connection, in
 rounds that alternate. Shown are the median of the rounds, the ratio to the library, and the spread (quartiles).
+
+The library is for plain functions: its peer is `.blocking`. Async code must call it by `asyncio.to_thread`, not to hold
+its loop: that row is the peer of the async store, whose SQLite is on a thread too.
 
     pip install eventsourcing 'psycopg[binary,pool]'
     python -m bench.data.events [--rounds 60] [--count 20] [--only sqlite]
+
+Servers: CELLO_TEST_POSTGRES, CELLO_TEST_MYSQL, or the usual ones on this machine.
 
 SQLite's files are in TMPDIR: on a disk its sync is most of an append, in /dev/shm the programs are.
 """
@@ -31,8 +36,11 @@ from cello.database import Database
 from cello.eventsourcing import Aggregate, Event, EventSourcingConfig, EventStore, Repository, event_handler
 
 Run = Callable[[int], Awaitable[None]]
-URL = os.environ.get("CELLO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
-KINDS = ("sqlite", "postgresql")
+URLS = {
+    "postgresql": os.environ.get("CELLO_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test"),
+    "mysql": os.environ.get("CELLO_TEST_MYSQL", "mysql://root@127.0.0.1:3306/test"),
+}
+KINDS = ("sqlite", *URLS)
 THEIRS = "eventsourcing"
 EVENTS = 10
 PREFIX = "bench_"
@@ -140,12 +148,37 @@ def theirs(app: Any) -> dict[str, Run]:
     return {"append": lambda count: asyncio.to_thread(append, count), "load": lambda n: asyncio.to_thread(load, n)}
 
 
+def theirs_from_async_code(app: Any) -> dict[str, Run]:
+    """Return the same by the library, each of its calls on a thread."""
+
+    async def append(count: int) -> None:
+        account = TheirAccount()
+        await asyncio.to_thread(app.save, account)
+        for _ in range(count):
+            account.deposit(1)
+            await asyncio.to_thread(app.save, account)
+
+    filled: list[Any] = []
+
+    async def load(count: int) -> None:
+        if not filled:
+            account = TheirAccount()
+            for _ in range(EVENTS - 1):
+                account.deposit(1)
+            await asyncio.to_thread(app.save, account)
+            filled.append(account.id)
+        for _ in range(count):
+            assert (await asyncio.to_thread(app.repository.get, filled[0])).balance == EVENTS - 1
+
+    return {"append": append, "load": load}
+
+
 def their_application(kind: str, folder: str) -> Any:
     """Return an application of the library."""
     if kind == "sqlite":
         env = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": f"{folder}/theirs.db"}
         return Application(env=env)
-    parts = urlsplit(URL)
+    parts = urlsplit(URLS[kind])
     env = {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
         "POSTGRES_DBNAME": parts.path.strip("/"),
@@ -157,9 +190,9 @@ def their_application(kind: str, folder: str) -> Any:
     return Application(env=env)
 
 
-async def drop_all() -> None:
+async def drop_all(url: str) -> None:
     """Drop what both sides have made."""
-    async with await Database.connect(URL) as database:
+    async with await Database.connect(url) as database:
         for table in (*(f"{PREFIX}{name}" for name in TABLES), "application_events", "application_snapshots"):
             await database.execute(f"DROP TABLE IF EXISTS {table}")
 
@@ -170,13 +203,15 @@ async def measure(kind: str, folder: str, rounds: int, count: int) -> None:
     if kind == "sqlite":
         url = f"sqlite:///{folder}/ours.db?synchronous=FULL"
     else:
-        url = URL
-        await drop_all()
+        url = URLS[kind]
+        await drop_all(url)
     config = EventSourcingConfig(kind, enable_snapshots=False, connection_url=url, table_prefix=PREFIX)
-    app = await asyncio.to_thread(their_application, kind, folder)
+    app = None if kind == "mysql" else await asyncio.to_thread(their_application, kind, folder)
     try:
         async with await EventStore.connect(config) as store:
-            runs = {THEIRS: theirs(app), "cello": ours(store), "cello .blocking": ours_blocking(store)}
+            runs = {"cello .blocking": ours_blocking(store), "cello": ours(store)}
+            if app is not None:
+                runs = {THEIRS: theirs(app), f"{THEIRS}, to_thread": theirs_from_async_code(app), **runs}
             for what in ("append", "load"):
                 taken: dict[str, list[float]] = {name: [] for name in runs}
                 for each in runs.values():
@@ -186,14 +221,15 @@ async def measure(kind: str, folder: str, rounds: int, count: int) -> None:
                         started_s = time.perf_counter()
                         await each[what](count)
                         taken[name].append(count / (time.perf_counter() - started_s))
-                least = statistics.median(taken[THEIRS])
                 for name, found in taken.items():
                     low, middle, high = statistics.quantiles(found, n=4)
-                    print(f"  {what:7} {name:16} {middle:8.0f}/s  ×{middle / least:4.2f}  ({low:.0f}-{high:.0f})")
+                    ratio = f"×{middle / statistics.median(taken[THEIRS]):4.2f}" if THEIRS in taken else "     "
+                    print(f"  {what:7} {name:24} {middle:8.0f}/s  {ratio}  ({low:.0f}-{high:.0f})")
     finally:
-        await asyncio.to_thread(app.close)
+        if app is not None:
+            await asyncio.to_thread(app.close)
         if kind != "sqlite":
-            await drop_all()
+            await drop_all(url)
 
 
 def main() -> None:
@@ -205,7 +241,8 @@ def main() -> None:
     options = parser.parse_args()
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {options.rounds} rounds of {options.count}, "
-        f"eventsourcing {version('eventsourcing')}, psycopg {version('psycopg')}, asyncpg {version('asyncpg')}"
+        f"eventsourcing {version('eventsourcing')}, psycopg {version('psycopg')}, asyncpg {version('asyncpg')}, "
+        f"aiomysql {version('aiomysql')}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:

@@ -32,7 +32,7 @@ class Portal:
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         self._loop_factory = loop_factory
-        self._thread: _LoopThread | None = None
+        self._thread: LoopThread | None = None
         self._lock = threading.Lock()
 
     @property
@@ -49,9 +49,9 @@ class Portal:
         Raises:
             RuntimeError: Called on the loop's own thread, where waiting could never end.
         """
-        call: _Call[T] = _Call(awaitable)
+        call: Call[T] = self._make_call(awaitable)
         thread = self._current_thread()
-        if threading.get_ident() == thread.ident:
+        if thread.is_here():
             call.discard()
             raise RuntimeError("Portal.run() was called on the portal's own loop thread: await the call instead")
         return call.result(thread)
@@ -67,7 +67,13 @@ class Portal:
         if thread is not None and thread.pid == os.getpid():
             thread.stop()
 
-    def _current_thread(self) -> "_LoopThread":
+    def _make_call(self, awaitable: Awaitable[T]) -> "Call[T]":
+        return Call(awaitable)
+
+    def _make_thread(self, inherited: "LoopThread | None") -> "LoopThread":
+        return LoopThread(self._loop_factory, inherited)
+
+    def _current_thread(self) -> "LoopThread":
         thread = self._thread
         if thread is not None and thread.pid == os.getpid():
             return thread
@@ -75,30 +81,31 @@ class Portal:
             thread = self._thread
             if thread is None or thread.pid != os.getpid():
                 # A parent's loop is kept alive, never closed: its selector is shared with the parent after a fork.
-                thread = _LoopThread(self._loop_factory, inherited=thread)
+                thread = self._make_thread(thread)
                 thread.start_and_wait()
                 self._thread = thread
         return thread
 
 
-class _LoopThread(threading.Thread):
+class LoopThread(threading.Thread):
     """One loop and its thread, in one process."""
 
     loop: asyncio.AbstractEventLoop
     _stopping: asyncio.Event
 
     def __init__(
-        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None, inherited: "_LoopThread | None"
+        self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None, inherited: "LoopThread | None"
     ) -> None:
         super().__init__(name="cello-portal", daemon=True)
         self.pid = os.getpid()
         self._loop_factory = loop_factory
         self._inherited = inherited
         self._is_up = threading.Event()
-        self._is_stopping = False
+        self.is_stopping = False
         self._gate = threading.Lock()
 
     def run(self) -> None:
+        """Run the loop, on its thread."""
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._serve())
 
@@ -109,28 +116,38 @@ class _LoopThread(threading.Thread):
         await self._stopping.wait()
 
     def start_and_wait(self) -> None:
+        """Start, and return when the loop is there."""
         self.start()
         self._is_up.wait()
 
-    def post(self, callback: Callable[["_LoopThread"], None]) -> bool:
+    def is_here(self) -> bool:
+        """Whether the loop is run by the calling thread."""
+        return threading.get_ident() == self.ident
+
+    def settled(self) -> None:
+        """Take note that somebody has what he waited for; called on the loop."""
+
+    def post(self, callback: Callable[[Any], None], *, is_awaited: bool = False) -> bool:
         """Have `callback` called on the loop soon, from any thread; False when the loop takes no more.
 
-        What was taken before `stop()` has become a task by the time tasks are cancelled, so no caller waits for ever.
+        `is_awaited` says that a thread waits, until `settled()`. What was taken before `stop()` has become a task by
+        the time tasks are cancelled, so no caller waits for ever.
         """
         with self._gate:
-            if self._is_stopping:
+            if self.is_stopping:
                 return False
             self.loop.call_soon_threadsafe(callback, self)
             return True
 
     def stop(self) -> None:
+        """Cancel what still runs, close the loop, and end."""
         with self._gate:
-            self._is_stopping = True
+            self.is_stopping = True
             self.loop.call_soon_threadsafe(self._stopping.set)
         self.join()
 
 
-class _Call(Generic[T]):
+class Call(Generic[T]):
     """One awaitable on its way to the loop, and its outcome on the way back."""
 
     __slots__ = ("_awaitable", "_context", "_done", "_error", "_result", "_task")
@@ -146,12 +163,10 @@ class _Call(Generic[T]):
         self._done = threading.Lock()
         self._done.acquire()
 
-    def result(self, thread: _LoopThread) -> T:
+    def result(self, thread: LoopThread) -> T:
         """Have it run and wait for it; an interrupt cancels it, whenever it strikes."""
         try:
-            if not thread.post(self._begin):
-                self.discard()
-                raise RuntimeError("the portal was closed: the process is shutting down")
+            self._have_run(thread)
             self._done.acquire()
         except BaseException:
             thread.post(self._cancel)
@@ -164,7 +179,12 @@ class _Call(Generic[T]):
         finally:
             self._error = None  # the traceback refers to this frame: no circle is left for the collector
 
-    def _begin(self, thread: _LoopThread) -> None:
+    def _have_run(self, thread: LoopThread) -> None:
+        if not thread.post(self._begin):
+            self.discard()
+            raise RuntimeError("the portal was closed: the process is shutting down")
+
+    def _begin(self, thread: LoopThread) -> None:
         self._task = thread.loop.create_task(as_coroutine(self._awaitable), context=self._context)
         self._task.add_done_callback(self._finish)
 
@@ -177,13 +197,14 @@ class _Call(Generic[T]):
                 self._result = task.result()
         self._done.release()
 
-    def _cancel(self, thread: _LoopThread) -> None:
+    def _cancel(self, thread: LoopThread) -> None:
         if self._task is not None:
             self._task.cancel()
         else:
             self.discard()
 
     def discard(self) -> None:
+        """Have it never run."""
         if inspect.iscoroutine(self._awaitable):
             self._awaitable.close()
 
@@ -197,7 +218,7 @@ class PortalIterator(Iterator[T]):
 
     __slots__ = ("_context", "_ended", "_has_asked", "_items", "_source", "_task", "_thread", "_wanted")
 
-    def __init__(self, thread: _LoopThread, source: AsyncIterator[T]) -> None:
+    def __init__(self, thread: LoopThread, source: AsyncIterator[T]) -> None:
         self._thread = thread
         self._source = source
         self._items: SimpleQueue[_Item[T]] = SimpleQueue()
@@ -219,7 +240,7 @@ class PortalIterator(Iterator[T]):
         if self._ended:
             raise StopIteration
         if not self._has_asked:
-            if not self._thread.post(self._ask):
+            if not self._thread.post(self._ask, is_awaited=True):
                 raise RuntimeError("the portal was closed: the process is shutting down")
             self._has_asked = True
         try:
@@ -238,7 +259,7 @@ class PortalIterator(Iterator[T]):
         """Cancel the producer and wait until its clean-up has run; errors of the clean-up are raised here."""
         if self._ended:
             return
-        if not self._thread.post(self._abandon) and self._task is None:
+        if not self._thread.post(self._abandon, is_awaited=True) and self._task is None:
             self._ended = True
             return
         while not (item := self._items.get()).is_last:
@@ -247,20 +268,20 @@ class PortalIterator(Iterator[T]):
         if item.error is not None and not isinstance(item.error, asyncio.CancelledError):
             raise item.error
 
-    def _ask(self, thread: _LoopThread) -> None:
+    def _ask(self, thread: LoopThread) -> None:
         if self._task is None:
             self._wanted = asyncio.Event()
             self._start(thread, self._pump(self._wanted))
         else:
             cast(asyncio.Event, self._wanted).set()
 
-    def _abandon(self, thread: _LoopThread) -> None:
+    def _abandon(self, thread: LoopThread) -> None:
         if self._task is None:
             self._start(thread, close_async_iterator(self._source))
         else:
             self._task.cancel()
 
-    def _start(self, thread: _LoopThread, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _start(self, thread: LoopThread, coroutine: Coroutine[Any, Any, None]) -> None:
         self._task = thread.loop.create_task(coroutine, context=self._context)
         self._task.add_done_callback(self._finish)
 
@@ -268,6 +289,7 @@ class PortalIterator(Iterator[T]):
         try:
             async for value in self._source:
                 self._items.put(_Item(value))
+                self._thread.settled()
                 await wanted.wait()
                 wanted.clear()
         finally:
@@ -276,6 +298,7 @@ class PortalIterator(Iterator[T]):
     def _finish(self, task: "asyncio.Task[None]") -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._items.put(_Item(None, is_last=True, error=error))
+        self._thread.settled()
 
 
 class _Item(Generic[T]):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from cello.errors import ConfigError
-from cello.gateways.portal import Portal
+from cello.gateways.turns import TurnPortal
 from cello.messaging.broker import Broker, BrokerConfig
 from cello.messaging.errors import BatchError
 from cello.messaging.message import Message, Outgoing, Receipt
@@ -155,7 +155,7 @@ class Producer:
 
 
 class BlockingProducer:
-    """A producer for plain functions: it waits, while its broker lives on the loop of a thread of its own.
+    """A producer for plain functions: it waits, while its broker lives on a loop of its own.
 
     Args:
         make: Returns a producer for that loop.
@@ -167,7 +167,7 @@ class BlockingProducer:
     def __init__(self, make: Callable[[], Producer]) -> None:
         self.on_held_loop: Callable[[], None] | None = None
         self._make = make
-        self._portal = Portal()
+        self._portal = TurnPortal()
         self._producer: Producer | None = None
         self._pid = 0
 

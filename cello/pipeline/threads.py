@@ -237,7 +237,7 @@ class WorkerThreads:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         context = copy_context()
-        self._hand_over(_Awaited(self, loop, waiter, partial(context.run, call, *args, **kwargs)))
+        self._hand_over(Awaited(self, loop, waiter, partial(context.run, call, *args, **kwargs)))
         return await waiter
 
     def shutdown(self, timeout_s: float = 5.0) -> bool:
@@ -333,7 +333,7 @@ class Promised(Job):
             future.set_result(result)
 
 
-class _Awaited(Job):
+class Awaited(Job):
     """A call that a coroutine awaits."""
 
     __slots__ = ("loop", "threads", "waiter")
@@ -351,15 +351,18 @@ class _Awaited(Job):
         self.waiter: asyncio.Future[Any] = waiter
 
     def is_wanted(self) -> bool:
+        """Whether the coroutine was not cancelled."""
         return not self.waiter.cancelled()
 
     def deliver(self) -> None:
+        """Have the coroutine go on, from any thread."""
         try:
-            self.loop.call_soon_threadsafe(self._settle)
+            self.loop.call_soon_threadsafe(self.settle)
         except RuntimeError:  # the loop was closed, and with it whoever waited
             self.threads.dropped += 1
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Have the coroutine go on; called where its loop is run."""
         waiter, error, result = self.waiter, self.error, self.result
         self.error = self.result = None  # no circle through the traceback
         if waiter.cancelled():

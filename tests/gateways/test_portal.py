@@ -1,4 +1,4 @@
-"""The loop thread for code without a loop: results, errors, contexts, iterators, forks, and its end."""
+"""The loop for code without one: results, errors, contexts, iterators, forks, and its end; with a thread or in turn."""
 
 import asyncio
 import contextvars
@@ -13,13 +13,20 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from cello.gateways.portal import Portal
+from cello.gateways.turns import TurnPortal
 
 colour = contextvars.ContextVar("colour", default="none")
 
 
+@pytest.fixture(params=[Portal, TurnPortal], ids=["a thread", "in turn"])
+def kind(request: pytest.FixtureRequest) -> type[Portal]:
+    found: type[Portal] = request.param
+    return found
+
+
 @pytest.fixture
-def portal() -> Iterator[Portal]:
-    portal = Portal()
+def portal(kind: type[Portal]) -> Iterator[Portal]:
+    portal = kind()
     yield portal
     portal.close()
 
@@ -130,8 +137,8 @@ def test_a_cancelled_call_raises_cancelled_error(portal: Portal) -> None:
         portal.run(cancel_itself())
 
 
-def test_closing_cancels_what_still_runs() -> None:
-    portal = Portal()
+def test_closing_cancels_what_still_runs(kind: type[Portal]) -> None:
+    portal = kind()
     started = threading.Event()
     outcome: list[str] = []
 
@@ -153,8 +160,8 @@ def test_closing_cancels_what_still_runs() -> None:
     assert outcome == ["cancelled"]
 
 
-def test_a_closed_portal_starts_again_when_called() -> None:
-    portal = Portal()
+def test_a_closed_portal_starts_again_when_called(kind: type[Portal]) -> None:
+    portal = kind()
     portal.run(double(1))
     portal.close()
     assert not portal.is_running
@@ -162,8 +169,8 @@ def test_a_closed_portal_starts_again_when_called() -> None:
     portal.close()
 
 
-def test_closing_a_portal_that_never_ran_does_nothing() -> None:
-    Portal().close()
+def test_closing_a_portal_that_never_ran_does_nothing(kind: type[Portal]) -> None:
+    kind().close()
 
 
 async def count(log: list[str], last: int) -> AsyncIterator[int]:
@@ -256,8 +263,8 @@ def test_an_iterator_stays_in_one_task(portal: Portal) -> None:
     assert len(set(portal.iterate(tasks()))) == 1
 
 
-def test_closing_the_portal_ends_its_iterators() -> None:
-    portal = Portal()
+def test_closing_the_portal_ends_its_iterators(kind: type[Portal]) -> None:
+    portal = kind()
     log: list[str] = []
     items = portal.iterate(count(log, 3))
     untouched = portal.iterate(count(log, 3))
@@ -271,11 +278,11 @@ def test_closing_the_portal_ends_its_iterators() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
-def test_a_forked_child_gets_a_loop_of_its_own() -> None:
+def test_a_forked_child_gets_a_loop_of_its_own(kind: type[Portal]) -> None:
     program = """
         import asyncio, os, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads: the point here
-        from cello.gateways.portal import Portal
+        from cello.gateways.MODULE import KIND as Portal
 
         async def pid():
             return os.getpid()
@@ -293,6 +300,7 @@ def test_a_forked_child_gets_a_loop_of_its_own() -> None:
         portal.close()
         print("both worked")
     """
+    program = program.replace("MODULE", kind.__module__.rpartition(".")[2]).replace("KIND", kind.__name__)
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=50, check=False
     )
@@ -310,8 +318,8 @@ def test_a_caller_that_is_interrupted_cancels_its_call(portal: Portal) -> None:
     cancelled = threading.Event()
 
     async def hang() -> None:
-        os.kill(os.getpid(), signal.SIGUSR1)
         try:
+            os.kill(os.getpid(), signal.SIGUSR1)
             await asyncio.Event().wait()
         finally:
             cancelled.set()
@@ -325,13 +333,13 @@ def test_a_caller_that_is_interrupted_cancels_its_call(portal: Portal) -> None:
     assert cancelled.wait(30)
 
 
-def test_a_loop_of_ones_own_choice_is_used() -> None:
+def test_a_loop_of_ones_own_choice_is_used(kind: type[Portal]) -> None:
     class Loop(asyncio.SelectorEventLoop):
         pass
 
-    async def kind() -> type:
+    async def type_of_loop() -> type:
         return type(asyncio.get_running_loop())
 
-    portal = Portal(Loop)
-    assert portal.run(kind()) is Loop
+    portal = kind(Loop)
+    assert portal.run(type_of_loop()) is Loop
     portal.close()

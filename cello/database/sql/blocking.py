@@ -1,8 +1,8 @@
 """The blocking facade: a database for `def` handlers and other plain code.
 
-Strategy: its pool lives on an event loop in a thread of its own, never on the server's, so waiting for it cannot
-deadlock: not on the loop thread, not under WSGI, not in a worker thread. A call is handed to that thread and waited
-for. Context variables go along, so a transaction holds for the plain code inside its `with`.
+Strategy: its pool lives on an event loop of its own, never on the server's, so waiting for it cannot deadlock: not on
+the loop thread, not under WSGI, not in a worker thread. Whoever calls runs that loop, or waits for who does
+(`gateways/turns.py`). Context variables go along, so a transaction holds for the plain code inside its `with`.
 """
 
 import os
@@ -14,7 +14,7 @@ from cello.database.sql.core import Shared
 from cello.database.sql.driver import Row
 from cello.database.sql.queries import BATCH
 from cello.database.sql.transaction import Transaction
-from cello.gateways.portal import Portal
+from cello.gateways.turns import TurnPortal
 from cello.pipeline.threads import is_on_loop
 
 T = TypeVar("T")
@@ -22,10 +22,10 @@ M = TypeVar("M")
 
 
 class _Loop:
-    """The facade's thread, and what is called when somebody waits for it on an event loop."""
+    """The facade's loop, and what is called when somebody waits for it on an event loop."""
 
     def __init__(self) -> None:
-        self.portal = Portal()
+        self.portal = TurnPortal()
         self.on_held_loop: Callable[[], None] | None = None
 
     def run(self, awaitable: Awaitable[T]) -> T:
@@ -143,7 +143,7 @@ class BlockingDatabase(BlockingQueries):
         self._run(lambda database: database.ping())
 
     def raw(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """Call `await work(connection)` with the driver's own connection, on the facade's thread."""
+        """Call `await work(connection)` with the driver's own connection, on the facade's loop."""
 
         async def lend(database: Any) -> T:
             async with database.raw() as connection:
@@ -160,7 +160,7 @@ class BlockingDatabase(BlockingQueries):
         }
 
     def disconnect(self) -> None:
-        """Close all connections and end the thread."""
+        """Close all connections and end the loop."""
         inner, self._inner = self._inner, None
         if inner is not None and self._pid == os.getpid():
             self._loop.run(inner._core.close())

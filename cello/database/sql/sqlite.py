@@ -31,6 +31,7 @@ from cello.database.sql.address import Address
 from cello.database.sql.driver import Row
 from cello.database.sql.statements import QMARK
 from cello.errors import ConfigError
+from cello.gateways.turns import run_where_it_waits
 from cello.http import json_codec
 from cello.pipeline.threads import WorkerThreads
 
@@ -84,7 +85,7 @@ class SqliteDriver:
 
     async def connect(self) -> sqlite3.Connection:
         """Open the file."""
-        return await self._threads.run(self.connect_now)
+        return await self.run(self.connect_now)
 
     def connect_now(self) -> sqlite3.Connection:
         """Open the file on the calling thread."""
@@ -101,7 +102,7 @@ class SqliteDriver:
 
     async def close(self, raw: sqlite3.Connection) -> None:
         """Close."""
-        await self._threads.run(raw.close)
+        await self.run(raw.close)
 
     def terminate(self, raw: sqlite3.Connection) -> None:
         """Close, once what it does is interrupted."""
@@ -120,33 +121,33 @@ class SqliteDriver:
 
     async def ping(self, raw: sqlite3.Connection) -> None:
         """Look at the file."""
-        await self._threads.run(_touch, raw)
+        await self.run(_touch, raw)
 
     async def mend(self, raw: sqlite3.Connection) -> bool:
         """Interrupt, wait for that, and leave the transaction."""
         raw.interrupt()
-        await self._threads.run(_leave, raw)
+        await self.run(_leave, raw)
         return True
 
     async def fetch(self, raw: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[Row]:
         """Return all rows."""
-        return await self._threads.run(_fetch, raw, sql, _adapted(values))
+        return await self.run(_fetch, raw, sql, _adapted(values))
 
     async def execute(self, raw: sqlite3.Connection, sql: str, values: Sequence[Any]) -> int:
         """Return how many rows were touched."""
-        return await self._threads.run(_execute, raw, sql, _adapted(values))
+        return await self.run(_execute, raw, sql, _adapted(values))
 
     async def execute_many(self, raw: sqlite3.Connection, sql: str, sets: Sequence[Sequence[Any]]) -> None:
         """Run them on one thread."""
-        await self._threads.run(_execute_many, raw, sql, [_adapted(values) for values in sets])
+        await self.run(_execute_many, raw, sql, [_adapted(values) for values in sets])
 
     async def iterate(
         self, raw: sqlite3.Connection, sql: str, values: Sequence[Any], batch: int
     ) -> AsyncGenerator[list[Row], None]:
         """Read through a cursor."""
-        cursor = await self._threads.run(raw.execute, sql, _adapted(values))
+        cursor = await self.run(raw.execute, sql, _adapted(values))
         try:
-            while rows := await self._threads.run(_next_rows, cursor, batch):
+            while rows := await self.run(_next_rows, cursor, batch):
                 yield rows
         finally:
             cursor.close()
@@ -157,11 +158,11 @@ class SqliteDriver:
 
     async def end(self, raw: sqlite3.Connection, sql: str) -> None:
         """Run it."""
-        await self._threads.run(_execute, raw, sql, ())
+        await self.run(_execute, raw, sql, ())
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
-        """Call on one of the threads."""
-        return await self._threads.run(call, *args)
+        """Call on the thread that waits for it, or on one of the driver's."""
+        return await run_where_it_waits(self._threads, call, *args)
 
     def end_threads(self) -> None:
         """Let the threads finish and end."""
