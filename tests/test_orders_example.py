@@ -14,6 +14,8 @@ import pytest
 from cello.database import Database
 from cello.serve.importing import load_app
 from cello.testing import TestClient
+from tests.browser import SIZES
+from tests.browser import browser as browser  # the fixture, for this file too
 from tests.database.servers import reachable
 from tests.serve.program import PATIENCE_S, Program, free_port
 
@@ -158,3 +160,34 @@ def test_orders_are_placed_listed_and_cancelled_on_every_gateway(app: Any, gatew
         assert client.put("/faults/weather/1").status == 404
         assert "EventSource" in client.get("/").text
         assert client.get("/health/ready").status == 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_shows_orders_live_and_fits(browser: Any, tmp_path: Path, size: str, scheme: str) -> None:
+    width, height, is_phone = SIZES[size]
+    command = (str(FOLDER / "app.py"), "--port", str(free_port()))
+    with Program(*command, folder=tmp_path) as program, browser.page(width, height, is_phone=is_phone) as page:
+        site = program.listening()
+        page.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        page.open(site)
+        page.until("document.querySelector('#link').textContent === 'live'")
+        page.click("#place button")
+        page.until("document.querySelector('li[data-status=shipped]')")
+        page.evaluate("document.querySelector('[name=card]').value = '0000'")
+        page.click("#place button")
+        page.until("document.querySelector('li[data-status=cancelled] small')?.textContent.includes('declines')")
+        page.click('[data-fault="bank/9"]')
+        page.until("document.querySelector('#pending').textContent")
+        page.fill("[name=customer]", "Somebody-Whose-Name-Is-One-Word-And-Quite-A-Long-1")
+        page.evaluate("document.querySelector('[name=card]').value = '4242'")
+        page.click("#place button")
+        page.until("document.querySelector('li[data-status=placed]')")
+        page.screenshot(f"orders-{size}-{scheme}")
+        page.check(site)
+        tops = "[...document.querySelectorAll('li[data-status=shipped] .step')].map(step => step.offsetTop)"
+        assert len(set(page.evaluate(tops))) == 1, "its steps are not in one line"
+        page.click("li[data-status=placed] button")
+        page.until("document.querySelectorAll('li[data-status=cancelled]').length === 2")
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.screenshot(f"orders-{size}-{scheme}-end")
