@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
-from hashlib import blake2b
 from typing import Any
 
 from cello.errors import ConfigError, ServiceUnavailable
@@ -20,9 +19,10 @@ from cello.extension import Host
 from cello.features.cache import rules
 from cello.features.cache.entry import Entry, Varied
 from cello.features.cache.flights import MOST_WAIT_S, Flights, Landing
-from cello.features.cache.passage import OWN_ETAG, PASSAGE, Passage, is_identified
-from cello.features.cache.policy import Policy, checked_methods, checked_paths, is_below, policy_of
-from cello.features.cache.refresh import renewed
+from cello.features.cache.keeping import entry_of, keep
+from cello.features.cache.passage import PASSAGE, Passage, is_identified
+from cello.features.cache.policy import Policy, checked_defaults, checked_methods, checked_paths, is_below, policy_of
+from cello.features.cache.refresh import Renewal, renewed
 from cello.features.cache.rules import Verdict
 from cello.features.cache.store import (
     Course,
@@ -36,14 +36,11 @@ from cello.features.cache.store import (
 )
 from cello.features.cache.stores import LocalStores, RedisStores, choose
 from cello.http.background import BackgroundTasks
-from cello.http.grammar import format_date
 from cello.http.headers import make_field
 from cello.http.request import Request
 from cello.http.response import TEXT_FIELD, Response, ready
-from cello.pipeline.course import Unfinished
 from cello.pipeline.faults import problem
 from cello.pipeline.middleware import SHORTCUT, Middleware
-from cello.pipeline.plan import Plan
 from cello.pipeline.threads import is_on_loop
 from cello.review import Deployment, Finding
 from cello.routing.marks import checked_tags
@@ -54,12 +51,7 @@ logger = logging.getLogger("cello.cache")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 MOST_ROUNDS = 4
 """How often a request looks again after others landed, before it goes alone."""
-NAMES_KEPT_S = 86_400
 _X_CACHE = {label: make_field("X-Cache", label) for label in ("HIT", "MISS", "STALE", "BYPASS")}
-_NOT_KEPT = frozenset({
-    "age", "connection", "keep-alive", "proxy-authenticate", "proxy-authentication-info", "proxy-connection", "te",
-    "trailer", "transfer-encoding", "upgrade", "x-cache",
-})  # fmt: skip
 
 
 class Caching(Middleware):
@@ -84,22 +76,12 @@ class Caching(Middleware):
         key_prefix: str = "cello:cache:",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        seconds: dict[str, object] = {
-            "ttl": ttl,
-            "stale_while_revalidate": stale_while_revalidate,
-            "stale_if_error": stale_if_error,
-        }
-        for name, value in seconds.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise ConfigError(f"enable_caching: {name} is a number of seconds, at least 0, not {value!r:.80}")
         for name, size in (("max_bytes", max_bytes), ("max_entry_bytes", max_entry_bytes)):
             if type(size) is not int or size < 1:
                 raise ConfigError(f"enable_caching: {name} is a number of bytes, at least 1, not {size!r:.80}")
         if fail not in ("open", "closed"):
             raise ConfigError(f"enable_caching: fail is 'open' or 'closed', not {fail!r:.80}")
-        self._defaults = Policy(
-            float(ttl) if ttl else None, (), False, float(stale_while_revalidate), float(stale_if_error)
-        )
+        self._defaults = checked_defaults(ttl, stale_while_revalidate, stale_if_error)
         self._methods = checked_methods(methods)
         self._excluded = checked_paths(exclude_paths)
         self._max_bytes = max_bytes
@@ -110,7 +92,6 @@ class Caching(Middleware):
         self._clock = clock
         self._flights = Flights()
         self._policies: dict[Route, Policy | None] = {}
-        self._inner: dict[Route, Plan] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self._store: Store = MemoryStore(max_bytes, LocalGenerations())
         self._stores: LocalStores | RedisStores
@@ -119,6 +100,7 @@ class Caching(Middleware):
     def install(self, host: Host) -> None:
         """Stand in front of every route."""
         self._host = host
+        self._renewal = Renewal(host, self)
         requests = host.metric("counter", "cache_requests_total", "Requests of cached routes, by X-Cache.", ("result",))
         self._counted = {label: requests.labelled(label.lower()).add for label in _X_CACHE}
         dropped = host.metric("counter", "cache_evictions_total", "Entries that a worker dropped for want of room.")
@@ -344,44 +326,8 @@ class Caching(Middleware):
         again = renewed(request)
         plan = self._host.dispatcher.plan_for(again)
         response.background = BackgroundTasks()
-        response.background.add_task(self._make_anew_async if plan.is_async else self._make_anew, plan, again, anew)
+        response.background.add_task(self._renewal.run_async if plan.is_async else self._renewal.run, plan, again, anew)
         return response
-
-    # Making anew what was given out stale
-
-    def _plan_within(self, plan: Plan) -> Plan:
-        route = plan.route
-        inner = None if route is None else self._inner.get(route)
-        if inner is None:
-            inner = plan.within(self.before)
-            if route is not None:
-                self._inner[route] = inner
-        return inner
-
-    def _make_anew(self, plan: Plan, request: Request, passage: Passage) -> None:
-        """Run what lies behind the cache once more, on this thread, and keep the answer."""
-        dispatcher = self._host.dispatcher
-        passage.watch(request)
-        try:
-            response = dispatcher.answer(self._plan_within(plan), request)
-        except Unfinished as unfinished:
-            unfinished.rest.close()  # the plan has learnt that it needs a loop; the next request finds one
-            self._drive(self._landing(passage, Landing.LOST))
-            return
-        self._drive(self._storing(request, response, passage))
-        if dispatcher.needs_finish(request, response):
-            dispatcher.finish(request, response)
-
-    async def _make_anew_async(self, plan: Plan, request: Request, passage: Passage) -> None:
-        """Do the same on the running loop."""
-        dispatcher = self._host.dispatcher
-        passage.watch(request)
-        response = await dispatcher.answer_async(self._plan_within(plan), request)
-        stored = self._drive(self._storing(request, response, passage))
-        if stored is not None and not isinstance(stored, Response):
-            await stored
-        if dispatcher.needs_finish(request, response):
-            await dispatcher.finish_async(request, response)
 
     # On the way out
 
@@ -411,9 +357,9 @@ class Caching(Middleware):
                 landing = Landing.FAILED
                 if stale is not None and rules.may_stand_in(stale, self._clock()):
                     instead = self._served(passage, stale, "STALE")
-            entry = self._entry_of(request, response, passage)
+            entry = entry_of(request, response, passage, now_s=self._clock(), most_bytes=self._max_entry_bytes)
             if entry is not None:
-                yield from self._keep(request, response, passage, entry)
+                yield from keep(self._store, request, response, passage, entry)
                 landing = Landing.STORED
                 if response.status == 304 and stale is not None:
                     instead = self._served(passage, entry, "HIT")
@@ -425,50 +371,13 @@ class Caching(Middleware):
         yield from self._landing(passage, landing)
         return instead
 
-    def _entry_of(self, request: Request, response: Response, passage: Passage) -> Entry | None:
-        """Return what is to be kept of an answer, or None."""
-        body, policy, headers = response.payload, passage.policy, response.headers
-        if passage.stamps is None or passage.wishes.no_store or not isinstance(body, bytes):
-            return None
-        if not policy.shared and passage.is_personal(request, headers):
-            return None
-        now_s = self._clock()
-        stale = passage.stale
-        status = response.status
-        is_confirmed = status == 304 and stale is not None and rules.freshened(stale, headers)
-        if is_confirmed and stale is not None:
-            status, body = stale.status, stale.body
-        times = rules.times_of(
-            status,
-            headers,
-            now_s=now_s,
-            ttl_s=policy.ttl_s,
-            stale_s=policy.stale_s,
-            error_s=policy.error_s,
-            has_authorization=not policy.shared and request._head.get(b"authorization") is not None,
-        )
-        if times is None:
-            return None
-        if not is_confirmed and status == 200 and "etag" not in headers:
-            headers["ETag"] = f'{OWN_ETAG}{blake2b(body, digest_size=12).hexdigest()}"'
-        fields = [field for field in headers.keyed_fields() if field[0] not in _NOT_KEPT]
-        if is_confirmed and stale is not None:
-            said = {name for name, _ in fields}
-            fields = [field for field in stale.fields if field[0] not in said] + fields
-        if not any(name == "date" for name, _ in fields):
-            fields.append(make_field("Date", format_date(now_s)))
-        entry = Entry(status, tuple(fields), body, stored_s=now_s, **times._asdict(), stamps=passage.stamps)
-        return None if entry.size_bytes > self._max_entry_bytes else entry
+    def keep_anew(self, request: Request, response: Response, passage: Passage) -> Any:
+        """Keep an answer that was made behind somebody's back; for `Renewal`."""
+        return self._drive(self._storing(request, response, passage))
 
-    def _keep(self, request: Request, response: Response, passage: Passage, entry: Entry) -> Course[None]:
-        base = f"HEAD {passage.url}" if request.method == "HEAD" else passage.url
-        names = tuple(sorted({*passage.names, *rules.vary_of(response.headers)}))
-        key = base
-        if names:
-            if names != passage.names:
-                yield from self._store.keep(base, Varied(names), NAMES_KEPT_S)
-            key = f"{base}\n{rules.variant(names, request._head)}"
-        yield from self._store.keep(key, entry, entry.useful_s())
+    def give_up_anew(self, passage: Passage) -> None:
+        """Let another request make that answer; for `Renewal`."""
+        self._drive(self._landing(passage, Landing.LOST))
 
     def _landing(self, passage: Passage, landing: Landing) -> Course[None]:
         """End the flight that this request leads, if it does."""

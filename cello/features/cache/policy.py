@@ -86,6 +86,23 @@ def is_below(path: str, excluded: tuple[str, ...]) -> bool:
     return any(path == each or path.startswith(f"{each}/") for each in excluded)
 
 
+def checked_defaults(ttl: float, stale_while_revalidate: float, stale_if_error: float) -> Policy:
+    """Return the policy of routes that say nothing themselves; all three are in seconds.
+
+    Raises:
+        ConfigError: One of them is no number of seconds.
+    """
+    seconds: dict[str, object] = {
+        "ttl": ttl,
+        "stale_while_revalidate": stale_while_revalidate,
+        "stale_if_error": stale_if_error,
+    }
+    for name, value in seconds.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise ConfigError(f"enable_caching: {name} is a number of seconds, at least 0, not {value!r:.80}")
+    return Policy(float(ttl) if ttl else None, (), False, float(stale_while_revalidate), float(stale_if_error))
+
+
 def checked_paths(paths: object) -> tuple[str, ...]:
     """Return paths without the slash at their end.
 
