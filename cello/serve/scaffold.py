@@ -4,6 +4,7 @@ What is written is meant to be kept: no placeholders, and nothing that `cello ch
 """
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -224,5 +225,5 @@ def make_project(name: str) -> str:
             (folder / path).write_text(content, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{name!r} cannot be made: {error.strerror}") from None
-    enter = "" if folder.resolve() == Path.cwd() else f"    cd {folder}\n"
-    return f"{folder} is ready:\n\n{enter}    cello run --reload\n    python -m pytest\n"
+    enter = "" if folder.resolve() == Path.cwd() else f"    cd {shlex.quote(str(folder))}\n"
+    return f"{folder} is ready:\n\n{enter}    cello run --reload\n    pip install -e '.[test]' && python -m pytest\n"

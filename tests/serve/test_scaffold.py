@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
     monkeypatch.chdir(tmp_path)
     assert main(["new", "My Shop"]) == 0
-    assert "cello run --reload" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "cello run --reload" in said
+    assert "cd 'My Shop'" in said
     return tmp_path / "My Shop"
 
 
