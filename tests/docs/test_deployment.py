@@ -6,7 +6,6 @@ it says of the application (commands, ports, paths, times) is held against the a
 
 import configparser
 import json
-import os
 import re
 import shlex
 import shutil
@@ -24,6 +23,7 @@ from cello.cli import main, make_parser
 from cello.serve.options import OPTIONS, RunOptions, resolve
 from cello.testing import TestClient
 from tests.docs.blocks import ROOT, Block, blocks, every_block
+from tests.missing import missing
 from tests.serve.conftest import make_certificate
 from tests.serve.program import free_port
 
@@ -31,12 +31,10 @@ __all__ = ["make_certificate"]
 
 
 def installed(program: str) -> str:
-    """Return the path of a program; skip where it is missing, unless all services must be there."""
+    """Return the path of a program; a missing one is a skip, or a failure where all must be there."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        if os.environ.get("CELLO_TEST_SERVICES") == "1":
-            pytest.fail(f"{program} is not installed, and CELLO_TEST_SERVICES=1 wants it")
-        pytest.skip(f"{program} is not installed")
+        missing(f"{program} is not installed")
     return path
 
 
