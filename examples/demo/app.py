@@ -113,7 +113,7 @@ def say_what_to_try():
         print(f"cello demo. Open {url} in a browser: the page lists what to try. Or, in another terminal:")
         print(f"  curl -i {url}/api/notes")
         print(f"  curl -i -X POST {url}/api/notes -H 'Content-Type: application/json' -d '{{\"title\": \"hello\"}}'")
-        print(f"  curl -N {url}/countdown?seconds=3", flush=True)
+        print(f"  curl -N '{url}/countdown?seconds=3'", flush=True)
 
 
 class Identify(Middleware):

@@ -1,10 +1,10 @@
 """A REST service for tasks: databases, transactions, validation, pages of results, and a cache in Redis.
 
-    python examples/rest_api/app.py            SQLite, in tasks.db
+    python examples/rest_api/app.py            # SQLite, in tasks.db
     DATABASE_URL=postgresql://user@localhost/tasks REDIS_URL=redis://localhost:6379 python examples/rest_api/app.py
 
     curl -X POST localhost:8000/tasks -d '{"title": "write"}' -H 'Content-Type: application/json'
-    curl localhost:8000/tasks?done=false
+    curl 'localhost:8000/tasks?done=false'
 
 Its documentation is at /docs, its health at /health.
 """

@@ -1,6 +1,6 @@
 """Uploads of any size, with progress as the server sees it: bodies as streams, server-sent events, channels.
 
-    python examples/upload/app.py          files go to a temporary folder, or to $UPLOADS
+    python examples/upload/app.py          # files go to a temporary folder, or to $UPLOADS
 
 Open the address that is printed. A file is written while it arrives and never held in memory. What has been written is
 published on a channel, so whoever watches hears of it, whichever worker (`--workers 2`) has the upload.

@@ -3,6 +3,7 @@
 A fenced block says its language; one that is indented by four spaces, outside of lists, is shell.
 """
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,16 @@ def blocks(page: Path) -> Iterator[Block]:
             in_list = re.match(r"(-|\*|\d+\.) ", line) is not None
         above = line
         number += 1
+
+
+def heads() -> list[Block]:
+    """Return what the heads of the examples say one should type: their lines that begin with one of these programs."""
+    found = []
+    for path in sorted((ROOT / "examples").rglob("*.py")):
+        head = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        if typed := re.findall(r"^    ((?:[A-Z_]+=\S+ )*(?:cello|curl|make|pip|python) .*)$", head, re.MULTILINE):
+            found.append(Block(path.relative_to(ROOT).as_posix(), 1, "sh", "\n".join(typed) + "\n"))
+    return found
 
 
 def every_block(*languages: str) -> list[Block]:

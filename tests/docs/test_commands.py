@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from tests.docs.blocks import PAGES, ROOT, Block, blocks, every_block
+from tests.docs.blocks import PAGES, ROOT, Block, blocks, every_block, heads
 from tests.docs.commands import CHECKS, Command, commands
 from tests.serve.program import PATIENCE_S, Program, free_port
 
@@ -67,7 +67,7 @@ def name(one: object) -> str:
     return str(one)
 
 
-@pytest.mark.parametrize("block", every_block("sh"), ids=name)
+@pytest.mark.parametrize("block", every_block("sh") + heads(), ids=name)
 def test_a_shell_can_read_it(block: Block) -> None:
     bash = shutil.which("bash")
     assert bash, "these are commands for bash"
@@ -75,7 +75,8 @@ def test_a_shell_can_read_it(block: Block) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-CHECKABLE = [command for _, command in EVERY if command.words[0] in CHECKS]
+TYPED = [command for _, command in EVERY] + [command for block in heads() for command in commands(block)]
+CHECKABLE = [command for command in TYPED if command.words[0] in CHECKS]
 
 
 @pytest.mark.parametrize("command", CHECKABLE, ids=name)
@@ -84,6 +85,13 @@ def test_its_program_takes_these_words(command: Command) -> None:
         CHECKS[command.words[0]](command.words)
     except SystemExit as error:
         pytest.fail(f"{command} is refused: {error}")
+
+
+def test_an_address_with_a_question_mark_is_quoted() -> None:
+    """Some shells take it for a pattern of file names."""
+    lines = [line for block in [*every_block("sh", "console"), *heads()] for line in block.text.splitlines()]
+    open_to_it = re.compile(r"curl .*\s[^\s'\"]*\?\w+=[^\s'\"]*(\s|$)")
+    assert [line for line in lines if open_to_it.search(line)] == []
 
 
 def test_so_do_the_programs_of_commands_within_sentences() -> None:
