@@ -2,7 +2,7 @@
 
 A command or query is any object; its class decides who handles it. Dataclasses, Structs and pydantic models will do.
 `Command` and `Query` are base classes that add an id and a time: a subclass with annotated fields becomes a dataclass
-whose fields are given by keyword, one without takes whatever it is given.
+whose fields are given by keyword, one without takes whatever it is given. A Struct stands by itself.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import Any, Self, dataclass_transform
 
-from cello.errors import CelloError
+from cello.errors import CelloError, ConfigError
 
 
 @dataclass_transform(kw_only_default=True)
@@ -21,6 +21,9 @@ class Message:
     Attributes:
         id: A UUID, unless a field of this name says otherwise.
         timestamp: When it was first asked for, in seconds since 1970.
+
+    Raises:
+        ConfigError: A subclass is a Struct as well.
     """
 
     def __init__(self, **attributes: Any) -> None:
@@ -28,6 +31,11 @@ class Message:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        # msgspec makes the rest of a Struct after this: whoever looks at its attributes now ends the process.
+        if any(base.__module__ == "msgspec" and base.__name__ == "Struct" for base in cls.__mro__[1:]):
+            raise ConfigError(
+                f"{cls.__name__}: a Struct is no subclass of Command or Query; it is a message as it stands"
+            )
         if inspect.get_annotations(cls) and "__init__" not in cls.__dict__:
             dataclasses.dataclass(kw_only=True, repr=False)(cls)
 

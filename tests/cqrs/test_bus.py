@@ -424,3 +424,9 @@ async def test_plain_handlers_that_dispatch_further_ones_do_not_wait_for_their_o
     bus.register(Free, lambda message: blocking.dispatch(Inner()).unwrap())
     results = await asyncio.gather(*[bus.dispatch(Free()) for _ in range(300)])
     assert sum(each.unwrap() for each in results) == 300
+
+
+@pytest.mark.parametrize("bases", [(Command, msgspec.Struct), (msgspec.Struct, Query)], ids=["command", "query"])
+def test_a_struct_that_would_be_a_command_or_query_too_is_refused(bases: tuple[type, ...]) -> None:
+    with pytest.raises(ConfigError, match="it is a message as it stands"):
+        type(msgspec.Struct)("Both", bases, {"__annotations__": {"item": str}})
