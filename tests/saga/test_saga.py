@@ -422,7 +422,7 @@ async def test_what_ended_long_ago_is_forgotten(store: str) -> None:
         for each in (old, young):
             await until(orchestrator, each, "completed")
         assert await orchestrator.forget(thirty_years) == 0
-        log = await orchestrator._ready()
+        log = (await orchestrator._ready()).log
         await log.database.execute("UPDATE cello_sagas SET ended_ms = 86400000 WHERE id = $1", old)
         assert await orchestrator.forget(thirty_years) == 1
         assert await orchestrator.get_execution(old) is None

@@ -203,7 +203,7 @@ async def test_a_lease_ends_and_another_takes_over(tmp_path: Path) -> None:
         return made
 
     dead = make("dead", lease_secs=0.5)
-    log = await dead._ready()
+    log = (await dead._ready()).log
     from cello.saga.state import Record, StepState
 
     record = await log.create(Record("left", "Leased", [StepState("act")], {}, {}, 60_000))
