@@ -174,6 +174,11 @@ class Runner:
             Superseded: Somebody else does.
         """
         after = known._replace(position=events[-1].position)
+        name, about = f"project {self.subject.name}", {"cello.events": len(events)}
+        with self._store.spans.span(name, "internal", about):
+            return await self._handle_all(events, known, after, epoch)
+
+    async def _handle_all(self, events: list[Event], known: Checkpoint, after: Checkpoint, epoch: int) -> Checkpoint:
         if not self.subject.takes_tx:
             count = await self._handle_each(events, None)
             known = await self._advance(after, epoch)

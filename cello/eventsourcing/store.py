@@ -31,6 +31,7 @@ from cello.eventsourcing.opening import make_journal
 from cello.eventsourcing.upcasting import Upcaster, Upcasters
 from cello.http import json_codec
 from cello.pipeline.models import is_model
+from cello.spans import Spans
 
 if TYPE_CHECKING:
     from cello.database.sql.database import Database
@@ -57,6 +58,7 @@ class EventStore:
         config: What it was made of.
         upcasters: What reads events in older forms.
         bell: Rings when this process has appended something.
+        spans: Where a span of each append goes.
     """
 
     def __init__(self, config: EventSourcingConfig | None = None, *, database: "Database | None" = None) -> None:
@@ -66,6 +68,7 @@ class EventStore:
         self.config = config
         self.upcasters = Upcasters()
         self.bell = Bell()
+        self.spans = Spans()
         self._journal = make_journal(config, database)
 
     def _on(self, database: "Database") -> "EventStore":
@@ -73,7 +76,7 @@ class EventStore:
         from cello.eventsourcing.sql import SqlJournal
 
         twin = EventStore.__new__(EventStore)
-        twin.config, twin.upcasters, twin.bell = self.config, self.upcasters, self.bell
+        twin.config, twin.upcasters, twin.bell, twin.spans = self.config, self.upcasters, self.bell, self.spans
         twin._journal = SqlJournal(database, self.config.table_prefix, owns_database=False)
         return twin
 
@@ -161,20 +164,23 @@ class EventStore:
         records = [self._record(aggregate_id, event, cause) for event in taken]
         if len(records) > 1 and len({record.event_id for record in records}) < len(records):
             raise DuplicateEvent("two of the events have the same id")
-        try:
-            placed = await self._journal.append(records, expected_version, self.config.max_events_per_aggregate)
-        except Conflict:
-            version = await self._repeated(records, expected_version)
-        else:
-            version = placed.version
-            for position, event in enumerate(taken, start=placed.position - len(taken) + 1):
-                event.position = position
+        with self.spans.span("append events", "internal", {"cello.events": len(records)}):
+            version = await self._append(taken, records, expected_version)
         for number, (event, record) in enumerate(zip(taken, records, strict=True), start=version - len(taken) + 1):
             event.version = number
             event.aggregate_id = aggregate_id
             event.schema_version = record.schema_version
         self.bell.ring()
         return version
+
+    async def _append(self, events: Sequence[Event], records: Sequence[Record], expected: int | None) -> int:
+        try:
+            placed = await self._journal.append(records, expected, self.config.max_events_per_aggregate)
+        except Conflict:
+            return await self._repeated(records, expected)
+        for position, event in enumerate(events, start=placed.position - len(events) + 1):
+            event.position = position
+        return placed.version
 
     def _record(self, aggregate_id: str, event: Event, cause: dict[str, Any]) -> Record:
         if event.aggregate_id not in (None, aggregate_id):

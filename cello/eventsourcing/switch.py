@@ -103,6 +103,7 @@ class EventSourcing:
         """
         if self._store is None:
             self._store = self._make_store()
+            self._store.spans = self._host.spans
         return self._store
 
     def install(self, host: Host) -> None:
