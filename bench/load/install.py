@@ -7,6 +7,7 @@ compiled, whenever any of its sources changed; from a copy, so that neither `bui
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -67,7 +68,7 @@ def program(name: str) -> Path:
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
         target.parent.mkdir(parents=True, exist_ok=True)
         made = target.with_suffix(f".{os.getpid()}")
-        _run([os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)])
+        _run([*shlex.split(os.environ.get("CC", "gcc")), "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)])
         made.replace(target)
     return target
 

@@ -1,6 +1,7 @@
 """The C programs: the floor speaks HTTP/1.1 correctly, and the load generator believes no wrong answer."""
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,8 @@ from bench.load.processes import cpu_ns
 from bench.load.workloads import Exchange, Workload
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("gcc") is None, reason="the C programs need Linux (epoll) and gcc"
+    sys.platform != "linux" or shutil.which(shlex.split(os.environ.get("CC", "gcc"))[0]) is None,
+    reason="the C programs need Linux (epoll) and a C compiler",
 )
 
 CORE = min(os.sched_getaffinity(0)) if sys.platform == "linux" else 0

@@ -71,6 +71,7 @@ class Connection(Link):
         "_exchange",
         "_first_piece",
         "_has_head_begun",
+        "_has_turn",
         "_idle_since",
         "_lane",
         "_pace",
@@ -88,6 +89,7 @@ class Connection(Link):
         self._pace: Pace | None = None
         self._served = 0
         self._has_head_begun = False
+        self._has_turn = False  # `_take_turn` is about to be called
         self._idle_since = state.now
         self._context = contextvars.copy_context()
         self._lane: Lane | None = None
@@ -114,8 +116,9 @@ class Connection(Link):
             self.parser.receive(data)
             if self._pace is not None:
                 self._pace.add(len(data), self.state.now)
-            self._advance()
-            if self._phase == ANSWERING or not self.can_write:
+            if not self._has_turn:
+                self._advance()
+            if self._phase == ANSWERING or self._has_turn or not self.can_write:
                 self._hold_back()
         elif phase <= RETURNING:
             self.parser.receive(data)
@@ -224,7 +227,9 @@ class Connection(Link):
             while self._phase < ANSWERING and self._can_write:
                 if self._phase == READY:
                     if not turns:  # other connections want to be heard too
-                        self.state.loop.call_soon(self._advance, context=self._context)
+                        if not self._has_turn:
+                            self._has_turn = True
+                            self.state.loop.call_soon(self._take_turn, context=self._context)
                         break
                     turns -= 1
                 event = self.parser.next_event()
@@ -249,6 +254,11 @@ class Connection(Link):
             self.set_due(NEVER)  # it is the client's turn: to take its answers; see watch_unsent
         if self._phase == RETURNING and self._lane is not None:
             self._give_back(self._lane)
+
+    def _take_turn(self) -> None:
+        """Go on when other connections have been heard."""
+        self._has_turn = False
+        self._advance()
 
     def _begin(self, head: RequestHead) -> None:
         self._has_head_begun = False

@@ -110,6 +110,23 @@ async def test_reading_pauses_while_too_many_requests_wait_and_goes_on_afterward
         assert line.connection.transport.is_reading()
 
 
+async def test_a_flood_of_pipelined_requests_is_read_no_faster_than_it_is_answered() -> None:
+    app = App()
+    app.set_limits(LimitsConfig(max_pipelined=2, max_requests_per_connection=100_000))
+    app.add_route("/", lambda request: "hi")
+    count = 4_000  # more bytes than are held
+    async with working(app) as worker:
+        line = await worker.connect()
+        line.send(GET % b"/" * count)
+        paused = 0
+        for _ in range(count):
+            paused += not line.connection.transport.is_reading()
+            assert (await line.answer()).body == b"hi"
+        assert paused
+        await turn(10)
+        assert line.connection.transport.is_reading()
+
+
 async def test_a_flood_of_pipelined_requests_is_answered_in_turns() -> None:
     app = App()
     app.set_limits(LimitsConfig(max_pipelined=2))
