@@ -222,8 +222,36 @@ def app_of(block: Block) -> App:
     return app
 
 
+FIELDS = {
+    *("apiVersion", "kind", "metadata", "name", "labels", "spec", "replicas", "selector", "matchLabels", "template"),
+    *(
+        "strategy",
+        "rollingUpdate",
+        "maxUnavailable",
+        "maxSurge",
+        "terminationGracePeriodSeconds",
+        "containers",
+        "image",
+    ),
+    *("args", "ports", "containerPort", "port", "targetPort", "resources", "requests", "limits", "cpu", "memory"),
+    *("startupProbe", "readinessProbe", "livenessProbe", "httpGet", "path", "periodSeconds", "failureThreshold"),
+    *("timeoutSeconds", "lifecycle", "preStop", "exec", "command", "app"),
+}
+"""Words of manifests, each found good in its place by kubernetes-validate over the schemas of Kubernetes 1.37."""
+
+
+def fields(document: object) -> set[str]:
+    """Return all keys of a document, at whichever depth."""
+    if isinstance(document, list):
+        return {key for one in document for key in fields(one)}
+    if isinstance(document, dict):
+        return set(document) | {key for one in document.values() for key in fields(one)}
+    return set()
+
+
 def check_pod(spec: dict[str, Any], block: Block) -> None:
     """Hold a pod against the application: its probes are answered, its port is served, its end is long enough."""
+    assert fields(spec) <= FIELDS
     (container,) = spec["containers"]
     arguments = container["args"]
     if arguments[0] != "cello":  # the entry point of the page's image goes before
@@ -244,6 +272,7 @@ def check_pod(spec: dict[str, Any], block: Block) -> None:
 
 def check_deployment(manifest: dict[str, Any], block: Block) -> None:
     assert manifest["apiVersion"] == "apps/v1"
+    assert fields(manifest) <= FIELDS
     template = manifest["spec"]["template"]
     assert manifest["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     check_pod(template["spec"], block)
@@ -251,6 +280,7 @@ def check_deployment(manifest: dict[str, Any], block: Block) -> None:
 
 def check_service(manifest: dict[str, Any], block: Block) -> None:
     """The service sends to a port that the deployment of the page has, under labels that it has."""
+    assert fields(manifest) <= FIELDS
     deployment = next(one for one in yaml.safe_load_all(block.text) if one["kind"] == "Deployment")
     template = deployment["spec"]["template"]
     assert manifest["spec"]["selector"].items() <= template["metadata"]["labels"].items()
