@@ -4,9 +4,12 @@ import asyncio
 import dataclasses
 import enum
 import resource
+import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -493,3 +496,22 @@ async def test_a_database_that_cannot_be_reached_says_so(kind: str, tmp_path: An
     url = f"sqlite:///{tmp_path}/none/x.db" if kind == "sqlite" else f"{kind}://root@127.0.0.1:{free_port()}/test"
     with pytest.raises(OperationalError):
         await Database.connect(url)
+
+
+async def test_what_one_plain_thread_asks_is_done_on_it_in_sqlite(tmp_path: Path) -> None:
+    def ask(database: Any) -> bool:
+        def find() -> bool:
+            return bool(database.fetch_val("SELECT thread()") == threading.get_ident())
+
+        async def teach(raw: Any) -> None:
+            raw.create_function("thread", 0, threading.get_ident)
+
+        database.raw(teach)
+        deadline_s = time.monotonic() + 30
+        while not find():  # the facade's own thread has the loop until the first calls are answered
+            assert time.monotonic() < deadline_s
+        with database.transaction():
+            return find()
+
+    async with await Database.connect(DatabaseConfig(f"sqlite:///{tmp_path}/one.db", pool_size=1)) as database:
+        assert await asyncio.to_thread(ask, database.blocking)

@@ -27,6 +27,7 @@ from cello.saga import (
     StepStatus,
     WaitForEvent,
 )
+from cello.saga.log import SagaLog
 
 Test = Callable[..., Any]
 OBEYED: set[str] = set()
@@ -412,6 +413,31 @@ async def test_executions_are_listed_the_newest_first(store: str) -> None:
         for call in (orchestrator.signal("nobody", "x"), orchestrator.cancel("nobody"), orchestrator.retry("nobody")):
             with pytest.raises(SagaNotFound):
                 await call
+
+
+async def test_what_fell_asleep_is_let_go_where_it_is_due_already_and_nobody_wakes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saga = Saga("Short sleep")
+    saga.add_step(Sleep(0.001))
+    saga.add_step(SagaStep("act", lambda context: None))
+    get = SagaLog.get
+
+    async def get_late(log: SagaLog, execution_id: str) -> Any:
+        found = await get(log, execution_id)
+        while found.status == "waiting" and await log.now_ms() <= found.due_ms:
+            await asyncio.sleep(0.001)
+        return found
+
+    monkeypatch.setattr(SagaLog, "get", get_late)
+    orchestrator = SagaOrchestrator(SagaConfig())
+    orchestrator.register(saga)
+    async with asyncio.timeout(30):
+        slept = await orchestrator.execute("Short sleep")
+        assert slept.status == "waiting"
+        monkeypatch.undo()
+        assert [each.status for each in await orchestrator.resume()] == ["completed"]
+    await orchestrator.close()
 
 
 async def test_what_ended_long_ago_is_forgotten(store: str) -> None:
