@@ -5,7 +5,9 @@ and the time of the processor that a message takes in this process, with its rat
 that is what a client costs, whatever else the machine does. Kafka is `CELLO_TEST_KAFKA=host:port`, or librdkafka's mock
 cluster; SQS is moto's server, whose own time is most of what passes.
 
-    python -m bench.streams [--rounds 5] [--messages 5000] [--only kafka]
+Like is compared with like: see "Messages" in bench/README.md.
+
+    python -m bench.streams [--rounds 5] [--messages 20000] [--only kafka]
 """
 
 import argparse
@@ -26,6 +28,9 @@ from tests.messaging.streams import KafkaRig, SqsRig, kafka_config, shared_kafka
 
 Times = tuple[float, float]
 Round = Callable[[str, int], Awaitable[Times]]
+CROWD = 100
+COMMIT_S = 0.05
+"""What handlers have done is committed that often, by cello and by the bare client here."""
 BODY = {"item": "tea", "amount": 2, "note": "x" * 200}
 
 
@@ -56,19 +61,49 @@ class Done:
             self.is_over.set()
 
 
-async def kafka_send_bare(topic: str, count: int) -> Times:
+def bare_producer(**options: Any) -> Any:
+    """Return aiokafka's producer with the guarantees of cello's: idempotent, confirmed by all replicas in sync."""
     from aiokafka import AIOKafkaProducer
 
-    producer = AIOKafkaProducer(bootstrap_servers=shared_kafka().address, enable_idempotence=True, acks="all")
-    await producer.start()
-    headers = [("content-type", b"application/json"), ("cello-id", b"0" * 32)]
-    try:
+    return AIOKafkaProducer(
+        bootstrap_servers=shared_kafka().address, enable_idempotence=True, acks="all", max_batch_size=131_072, **options
+    )
+
+
+def bare_headers() -> list[tuple[str, bytes]]:
+    """Return what cello's messages carry: the kind of body, and an id by which a receiver knows a message again."""
+    return [("content-type", b"application/octet-stream"), ("cello-id", uuid.uuid4().hex.encode())]
+
+
+async def kafka_batch_bare(topic: str, count: int) -> Times:
+    async with bare_producer() as producer:
         await producer.send_and_wait(topic, b"{}")
         began = now()
-        await asyncio.gather(*[await producer.send(topic, body, headers=headers) for body in bodies(count)])
+        await asyncio.gather(*[await producer.send(topic, body, headers=bare_headers()) for body in bodies(count)])
         return since(began)
-    finally:
-        await producer.stop()
+
+
+async def kafka_single_bare(topic: str, count: int) -> Times:
+    async with bare_producer() as producer:
+        await producer.send_and_wait(topic, b"{}")
+        began = now()
+        for body in bodies(count):
+            await producer.send_and_wait(topic, body, headers=bare_headers())
+        return since(began)
+
+
+async def kafka_crowd_bare(topic: str, count: int) -> Times:
+    async with bare_producer() as producer:
+        await producer.send_and_wait(topic, b"{}")
+        left = iter(bodies(count))
+
+        async def one_of_many() -> None:
+            for body in left:
+                await producer.send_and_wait(topic, body, headers=bare_headers())
+
+        began = now()
+        await asyncio.gather(*[one_of_many() for _ in range(CROWD)])
+        return since(began)
 
 
 async def send_cello(config: Any, topic: str, count: int) -> Times:
@@ -80,32 +115,68 @@ async def send_cello(config: Any, topic: str, count: int) -> Times:
         return since(began)
 
 
-async def kafka_send_cello(topic: str, count: int) -> Times:
+async def kafka_batch_cello(topic: str, count: int) -> Times:
     return await send_cello(kafka_config(), topic, count)
 
 
-async def kafka_take_bare(topic: str, count: int) -> Times:
+async def kafka_single_cello(topic: str, count: int) -> Times:
+    async with await Producer.connect(kafka_config()) as producer:
+        await producer.send(topic, b"{}")
+        began = now()
+        for body in bodies(count):
+            await producer.send(topic, body)
+        return since(began)
+
+
+async def kafka_crowd_cello(topic: str, count: int) -> Times:
+    async with await Producer.connect(kafka_config()) as producer:
+        await producer.send(topic, b"{}")
+        left = iter(bodies(count))
+
+        async def one_of_many() -> None:
+            for body in left:
+                await producer.send(topic, body)
+
+        began = now()
+        await asyncio.gather(*[one_of_many() for _ in range(CROWD)])
+        return since(began)
+
+
+async def kafka_take_bare(topic: str, count: int, *, together: bool = False) -> Times:
+    """Handle what a poll found, partition by partition or all of them at the same time; commit every 50 ms."""
     from aiokafka import AIOKafkaConsumer
 
-    group = uuid.uuid4().hex
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=shared_kafka().address, group_id=group, enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        topic, bootstrap_servers=shared_kafka().address, group_id=uuid.uuid4().hex, enable_auto_commit=False,
+        auto_offset_reset="earliest", isolation_level="read_committed",
     )  # fmt: skip
     await consumer.start()
+
+    async def handle(records: list[Any]) -> None:
+        for record in records:
+            await work(record.value)
+
     try:
-        left, began = count, (0.0, 0.0)
+        left, began, committed_s = count, (0.0, 0.0), 0.0
         while left > 0:
             found = await consumer.getmany(timeout_ms=1000, max_records=500)
-            began = began if began[0] else now()
-            for records in found.values():
-                for record in records:
-                    await work(record.value)
-                    left -= 1
-            await consumer.commit()
+            began = began if began[0] or not found else now()
+            if together:
+                await asyncio.gather(*map(handle, found.values()))
+            else:
+                for records in found.values():
+                    await handle(records)
+            left -= sum(map(len, found.values()))
+            if time.monotonic() - committed_s > COMMIT_S:
+                await consumer.commit()
+                committed_s = time.monotonic()
         return since(began)
     finally:
         await consumer.stop()
+
+
+async def kafka_take_bare_together(topic: str, count: int) -> Times:
+    return await kafka_take_bare(topic, count, together=True)
 
 
 async def work(body: bytes) -> None:
@@ -139,16 +210,24 @@ async def take_cello(rig: Rig, topic: str, count: int, *, batch: bool, limit: in
 async def kafka_rig() -> KafkaRig:
     rig = KafkaRig()
     await rig.open()
-    rig.options = {"group": uuid.uuid4().hex, "prefetch": 1000}
+    rig.options = {"group": uuid.uuid4().hex, "prefetch": 500}
     return rig
 
 
 async def kafka_take_one(topic: str, count: int) -> Times:
-    return await take_cello(await kafka_rig(), topic, count, batch=False, concurrency=4)
+    return await take_cello(await kafka_rig(), topic, count, batch=False)
 
 
 async def kafka_take_list(topic: str, count: int) -> Times:
-    return await take_cello(await kafka_rig(), topic, count, batch=True, concurrency=4)
+    return await take_cello(await kafka_rig(), topic, count, batch=True)
+
+
+async def kafka_take_one_together(topic: str, count: int) -> Times:
+    return await take_cello(await kafka_rig(), topic, count, batch=False, concurrency=4)
+
+
+async def kafka_take_list_together(topic: str, count: int) -> Times:
+    return await take_cello(await kafka_rig(), topic, count, batch=True, limit=125, concurrency=4)
 
 
 async def sqs_send_bare(topic: str, count: int) -> Times:
@@ -198,8 +277,15 @@ async def sqs_take_one(topic: str, count: int) -> Times:
 
 CONTENDERS: dict[str, dict[str, dict[str, Round]]] = {
     "kafka": {
-        "send": {"aiokafka": kafka_send_bare, "cello": kafka_send_cello},
+        "send a batch": {"aiokafka": kafka_batch_bare, "cello": kafka_batch_cello},
+        "send by 100 tasks": {"aiokafka": kafka_crowd_bare, "cello": kafka_crowd_cello},
+        "send one by one": {"aiokafka": kafka_single_bare, "cello": kafka_single_cello},
         "take": {"aiokafka": kafka_take_bare, "cello, lists": kafka_take_list, "cello, one by one": kafka_take_one},
+        "take, 4 at a time": {
+            "aiokafka": kafka_take_bare_together,
+            "cello, lists": kafka_take_list_together,
+            "cello, one by one": kafka_take_one_together,
+        },
     },
     "sqs": {
         "send": {"aiobotocore": sqs_send_bare, "cello": sqs_send_cello},
@@ -222,8 +308,8 @@ async def measure(kind: str, rounds: int, count: int) -> None:
         for _ in range(rounds):
             for name, run in contenders.items():
                 topic = make_topic(kind)
-                if what == "take":
-                    await (kafka_send_cello if kind == "kafka" else sqs_send_cello)(topic, count - 1)
+                if what.startswith("take"):
+                    await (kafka_batch_cello if kind == "kafka" else sqs_send_cello)(topic, count - 1)
                 async with asyncio.timeout(120):
                     found[name].append(await run(topic, count))
         bare_us = 0.0
@@ -233,13 +319,13 @@ async def measure(kind: str, rounds: int, count: int) -> None:
             cost_us = statistics.median(costs)
             bare_us = bare_us or cost_us
             spread = f"{min(costs):.0f} to {max(costs):.0f}"
-            print(f"{kind:6} {what:5} {name:18} {rate:7.0f}/s {cost_us:7.1f} µs ×{cost_us / bare_us:4.2f} ({spread})")
+            print(f"{kind:5} {what:17} {name:17} {rate:7.0f}/s {cost_us:7.1f} µs ×{cost_us / bare_us:4.2f} ({spread})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="messages a second, bare and through cello")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--messages", type=int, default=5000)
+    parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--only", choices=sorted(CONTENDERS))
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)

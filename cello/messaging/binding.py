@@ -14,6 +14,7 @@ generator runs when the handler has ended, with its exception if there was one. 
 import contextlib
 import functools
 import inspect
+import operator
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -31,6 +32,7 @@ from cello.pipeline.params import Dependency, Parameter
 from cello.pipeline.validation import Invalid
 
 Value = Callable[["Delivery"], Awaitable[Any]]
+Reading = Callable[[Sequence[Message]], Any]
 OnThread = Callable[..., Awaitable[Any]]
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _EMPTY = inspect.Parameter.empty
@@ -39,19 +41,28 @@ _EMPTY = inspect.Parameter.empty
 class Delivery:
     """One call of a handler: its messages, and what its dependencies have made so far."""
 
-    __slots__ = ("made", "messages", "stack", "subject")
+    __slots__ = ("made", "messages", "stack")
 
-    def __init__(self, messages: Sequence[Message], stack: AsyncExitStack, *, is_batch: bool) -> None:
+    def __init__(self, messages: Sequence[Message], stack: AsyncExitStack) -> None:
         self.messages = messages
-        self.subject: Any = list(messages) if is_batch else messages[0]
         self.stack = stack
         self.made: dict[Any, Any] = {}
 
 
 class _Argument(NamedTuple):
+    """Where an argument comes from.
+
+    Attributes:
+        name: Of the parameter.
+        by_keyword: Whether it must be named.
+        value: Makes it.
+        reading: Makes it of the messages alone, where no more is needed.
+    """
+
     name: str
     by_keyword: bool
     value: Value
+    reading: Reading | None
 
 
 class Binding:
@@ -81,9 +92,11 @@ class Binding:
         self._overrides = overrides
         self._on_thread = on_thread
         self._is_batch = is_batch
+        self._subject_of: Reading = list if is_batch else operator.itemgetter(0)
         self._is_plain = not must_be_awaited(handler)
         self._handler = handler
         self._arguments = self._arguments_of(handler, ())
+        self._readings = None if self._is_plain else _readings_of(self._arguments)
 
     async def __call__(self, messages: Sequence[Message]) -> Any:
         """Call the handler and return what it returns.
@@ -92,8 +105,10 @@ class Binding:
             InvalidBody: A body is not what the annotation says.
             Exception: What the handler or a dependency raised.
         """
+        if self._readings is not None:  # PERF: without dependencies nothing is to be kept or cleaned up (bench.streams)
+            return await self._handler(*[read(messages) for read in self._readings])
         async with AsyncExitStack() as stack:
-            delivery = Delivery(messages, stack, is_batch=self._is_batch)
+            delivery = Delivery(messages, stack)
             return await self._call(self._handler, self._arguments, delivery)
 
     async def _call(self, function: Callable[..., Any], arguments: tuple[_Argument, ...], delivery: Delivery) -> Any:
@@ -125,7 +140,8 @@ class Binding:
             value = self._value_of(parameter, hints.get(parameter.name, _EMPTY), where, position, (*chain, function))
             if value is not None:
                 keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-                found.append(_Argument(parameter.name, keyword, value))
+                reading = value.of if isinstance(value, _Read) else None
+                found.append(_Argument(parameter.name, keyword, value, reading))
         return tuple(found)
 
     def _value_of(
@@ -139,15 +155,17 @@ class Binding:
         if marker is not None and marker.source != "body":
             raise ConfigError(f"{where}: a message has no {marker.source} parameters")
         if _is_message(annotation) or (annotation is _EMPTY and parameter.name in ("message", "messages")):
-            return _subject
+            return _Read(self._subject_of)
         has_default = parameter.default is not _EMPTY and not isinstance(parameter.default, Parameter)
         if has_default and not is_model(annotation):
             return None  # it keeps it
         if annotation is not _EMPTY or marker is not None:
             kind = Any if annotation is _EMPTY else annotation
-            return _body(kind, marker or Parameter(source="body"), parameter.name, where, is_batch=self._is_batch)
+            return _Read(
+                _body(kind, marker or Parameter(source="body"), parameter.name, where, is_batch=self._is_batch)
+            )
         if position == 0:
-            return _subject
+            return _Read(self._subject_of)
         raise ConfigError(f"{where}: nothing says what it is: annotate it with the type of the body, or use Depends()")
 
     def _dependency(self, target: Any, where: str, chain: tuple[Any, ...], *, use_cache: bool) -> Value:
@@ -250,11 +268,30 @@ def _is_message(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Message)
 
 
-async def _subject(delivery: Delivery) -> Any:
-    return delivery.subject
+class _Read:
+    """A value that is read from the messages alone.
+
+    Args:
+        of: Reads it.
+    """
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: Reading) -> None:
+        self.of = of
+
+    async def __call__(self, delivery: Delivery) -> Any:
+        return self.of(delivery.messages)
 
 
-def _body(annotation: Any, marker: Parameter, name: str, where: str, *, is_batch: bool) -> Value:
+def _readings_of(arguments: Sequence[_Argument]) -> tuple[Reading, ...] | None:
+    """Return what reads all arguments; None where that is not all there is to do."""
+    readings = [argument.reading for argument in arguments if not argument.by_keyword]
+    found = tuple(reading for reading in readings if reading is not None)
+    return found if len(found) == len(arguments) else None
+
+
+def _body(annotation: Any, marker: Parameter, name: str, where: str, *, is_batch: bool) -> Reading:
     """Return what reads the body of a message, or the bodies of a batch, as `annotation` says.
 
     Raises:
@@ -268,9 +305,9 @@ def _body(annotation: Any, marker: Parameter, name: str, where: str, *, is_batch
             raise ConfigError(f"{where}: a batch is taken as a list, such as list[Order], not {annotation!r:.80}")
         read_one = _reader((*typing.get_args(kind), Any)[0], marker, name, where)
 
-        async def bodies(delivery: Delivery) -> Any:
+        def bodies(messages: Sequence[Message]) -> Any:
             found, wrong = [], {}
-            for place, message in enumerate(delivery.messages):
+            for place, message in enumerate(messages):
                 try:
                     found.append(read_one(message))
                 except InvalidBody as error:
@@ -282,10 +319,7 @@ def _body(annotation: Any, marker: Parameter, name: str, where: str, *, is_batch
         return bodies
     read = _reader(annotation, marker, name, where)
 
-    async def body(delivery: Delivery) -> Any:
-        return read(delivery.messages[0])
-
-    return body
+    return lambda messages: read(messages[0])
 
 
 def _reader(annotation: Any, marker: Parameter, name: str, where: str) -> Callable[[Message], Any]:

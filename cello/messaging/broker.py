@@ -99,8 +99,8 @@ class Subscription(Protocol):
         False: it was taken away after it was fetched (a rebalance of Kafka). It is forgotten and not settled.
         """
 
-    def acknowledge_at_once(self, message: Message) -> bool:
-        """Acknowledge a message without waiting, where the broker need not be asked (Kafka); False: `settle` it."""
+    def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Acknowledge without waiting where the broker need not be asked (Kafka); return which: others are settled."""
 
     async def settle(self, message: Message, settlement: Settlement) -> None:
         """Carry out a decision; returns when it is certain, as far as the broker confirms such things.

@@ -263,9 +263,9 @@ class MemorySubscription:
         """Return True: nobody takes anything away."""
         return True
 
-    def acknowledge_at_once(self, message: Message) -> bool:
-        """Return False: it goes the way of the others."""
-        return False
+    def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return none: it goes the way of the others."""
+        return ()
 
     async def settle(self, message: Message, settlement: Settlement) -> None:
         """Carry out a decision."""

@@ -84,7 +84,8 @@ class Message:
     @property
     def body(self) -> bytes:
         """The body as bytes; what is neither bytes nor text is written as JSON."""
-        return encode(self.value)[0]
+        value = self.value
+        return value if type(value) is bytes else encode(value)[0]
 
     @property
     def text(self) -> str:
@@ -171,15 +172,17 @@ class Outgoing:
         if key is not None and not isinstance(key, str):
             raise TypeError(f"the key of a message is a string, not {key!r:.80}")
         body, content_type = encode(value)
-        said: dict[str, str] = {}
-        given: Mapping[Any, Any] = headers or {}
-        for name, text in given.items():
-            if not (isinstance(name, str) and isinstance(text, str)):
-                raise TypeError(f"headers of a message are strings by name, not {name!r:.80}: {text!r:.80}")
-            said[name] = text
-        if content_type:
-            said.setdefault(CONTENT_TYPE, content_type)
-        return cls(topic, body, key, said, id or new_id(), options=options)
+        said: dict[str, str] = _checked(headers) if headers else {}
+        if content_type and CONTENT_TYPE not in said:
+            said[CONTENT_TYPE] = content_type
+        return cls(topic, body, key, said, id or new_id(), time.time(), options)
+
+
+def _checked(headers: Mapping[Any, Any]) -> dict[str, str]:
+    for name, text in headers.items():
+        if not (isinstance(name, str) and isinstance(text, str)):
+            raise TypeError(f"headers of a message are strings by name, not {name!r:.80}: {text!r:.80}")
+    return dict(headers)
 
 
 class Receipt(NamedTuple):
@@ -198,6 +201,8 @@ class Receipt(NamedTuple):
 
 def encode(value: Any) -> tuple[bytes, str]:
     """Return a body and its media type."""
+    if type(value) is bytes:
+        return value, "application/octet-stream"
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value), "application/octet-stream"
     if isinstance(value, str):

@@ -14,8 +14,8 @@ class Observer(Protocol):
     def called(self, consumer: DeclaredConsumer, seconds: float, count: int) -> None:
         """A handler took so long for `count` messages."""
 
-    def settled(self, consumer: DeclaredConsumer, result: str) -> None:
-        """A message ended: "ack", "retry", "release", "discard", "dead_letter", or "lost" when it was not settled."""
+    def settled(self, consumer: DeclaredConsumer, result: str, count: int = 1) -> None:
+        """So many ended: "ack", "retry", "release", "discard", "dead_letter", or "lost" when it was not settled."""
 
     def in_hand(self, consumer: DeclaredConsumer, count: int) -> None:
         """So many messages are fetched and not settled."""
@@ -29,13 +29,16 @@ class Observer(Protocol):
         """Return what surrounds a call of the handler: a span in the sender's trace."""
 
 
+_NOTHING = contextlib.nullcontext()
+
+
 class Silent:
     """An observer that does nothing."""
 
     def called(self, consumer: DeclaredConsumer, seconds: float, count: int) -> None:
         """Do nothing."""
 
-    def settled(self, consumer: DeclaredConsumer, result: str) -> None:
+    def settled(self, consumer: DeclaredConsumer, result: str, count: int = 1) -> None:
         """Do nothing."""
 
     def in_hand(self, consumer: DeclaredConsumer, count: int) -> None:
@@ -48,4 +51,4 @@ class Silent:
         self, consumer: DeclaredConsumer, messages: Sequence[Message]
     ) -> contextlib.AbstractContextManager[object]:
         """Return what does nothing."""
-        return contextlib.nullcontext()
+        return _NOTHING

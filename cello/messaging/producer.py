@@ -79,9 +79,11 @@ class Producer:
             BrokerUnavailable: It was not confirmed; it may have arrived.
             Refused: The broker does not take it: `Unroutable`, `TooLarge`.
         """
-        message = self._prepared(Outgoing.of(topic, value, key, headers, id=id, **options))
-        with self._observing(topic, 1):
+        message = Outgoing.of(topic, value, key, headers, id=id, **options)
+        if self._observer is None:
             return await self._broker.send(message)
+        with self._observing(self._observer, topic, 1):
+            return await self._broker.send(self._prepared(message))
 
     async def send_batch(self, messages: Sequence[Given]) -> int:
         """Send messages in as few trips as the broker allows; return how many were confirmed, which is all.
@@ -96,11 +98,16 @@ class Producer:
         outgoing = [self._prepared(_as_outgoing(given)) for given in messages]
         if not outgoing:
             return 0
-        with self._observing(outgoing[0].topic, len(outgoing)):
-            results = await self._broker.send_batch(outgoing)
-            errors = {place: result for place, result in enumerate(results) if isinstance(result, Exception)}
-            if errors:
-                raise BatchError(errors, len(outgoing) - len(errors))
+        if self._observer is None:
+            return await self._send_batch(outgoing)
+        with self._observing(self._observer, outgoing[0].topic, len(outgoing)):
+            return await self._send_batch(outgoing)
+
+    async def _send_batch(self, outgoing: Sequence[Outgoing]) -> int:
+        results = await self._broker.send_batch(outgoing)
+        errors = {place: result for place, result in enumerate(results) if isinstance(result, Exception)}
+        if errors:
+            raise BatchError(errors, len(outgoing) - len(errors))
         return len(outgoing)
 
     @contextlib.asynccontextmanager
@@ -137,11 +144,9 @@ class Producer:
             self._observer.sending(message.headers)
         return message
 
+    @staticmethod
     @contextlib.contextmanager
-    def _observing(self, topic: str, count: int) -> Iterator[None]:
-        if self._observer is None:
-            yield
-            return
+    def _observing(observer: SendObserver, topic: str, count: int) -> Iterator[None]:
         began_s = time.perf_counter()
         outcome = "cancelled"
         try:
@@ -151,7 +156,7 @@ class Producer:
             outcome = type(error).__name__
             raise
         finally:
-            self._observer.sent(topic, outcome, time.perf_counter() - began_s, count)
+            observer.sent(topic, outcome, time.perf_counter() - began_s, count)
 
 
 class BlockingProducer:

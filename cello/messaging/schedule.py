@@ -19,10 +19,11 @@ class Schedule:
         self._behind: dict[Hashable, deque[tuple[int, Message]]] = {}
         self._claims: dict[Hashable, int] = {}
         self._arrived = 0
+        self._waiting = 0
         self._places: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._ready) + sum(map(len, self._behind.values()))
+        return self._waiting
 
     @property
     def has_ready(self) -> bool:
@@ -32,6 +33,7 @@ class Schedule:
     def add(self, message: Message) -> None:
         """Take in a message that was fetched."""
         self._arrived += 1
+        self._waiting += 1
         entry = (self._arrived, message)
         key = message.order_key
         if key is None:
@@ -45,20 +47,27 @@ class Schedule:
     def take(self, limit: int = 1) -> list[Message]:
         """Return the next messages, `limit` at most; each must be ended by `done` or come back by `again`."""
         taken: list[Message] = []
-        while self._ready and len(taken) < limit:
-            place, message = heapq.heappop(self._ready)
-            self._note(taken, place, message)
-            behind = self._behind.get(message.order_key)
-            while behind and len(taken) < limit:
-                self._claims[message.order_key] += 1
-                self._note(taken, *behind.popleft())
-            if behind is not None and not behind:
-                del self._behind[message.order_key]
+        places, ready = self._places, self._ready
+        while ready and len(taken) < limit:
+            place, message = heapq.heappop(ready)
+            places[id(message)] = place
+            taken.append(message)
+            if len(taken) == limit:
+                break
+            key = message.order_key
+            behind = self._behind.get(key)
+            if not behind:
+                continue
+            count = min(len(behind), limit - len(taken))
+            for _ in range(count):
+                place, message = behind.popleft()
+                places[id(message)] = place
+                taken.append(message)
+            self._claims[key] += count
+            if not behind:
+                del self._behind[key]
+        self._waiting -= len(taken)
         return taken
-
-    def _note(self, taken: list[Message], place: int, message: Message) -> None:
-        self._places[id(message)] = place
-        taken.append(message)
 
     def done(self, message: Message) -> None:
         """Note that a message is done with; the next one of its order key may be taken."""
@@ -82,10 +91,12 @@ class Schedule:
     def again(self, message: Message) -> None:
         """Put a message back where it was; its order key stays taken until it is done."""
         heapq.heappush(self._ready, (self._places.pop(id(message)), message))
+        self._waiting += 1
 
     def drop_all(self) -> list[Message]:
         """Take out all that wait, and return them."""
         waiting = [*self._ready, *(entry for behind in self._behind.values() for entry in behind)]
         self._ready.clear()
         self._behind.clear()
+        self._waiting = 0
         return [message for _, message in sorted(waiting, key=lambda entry: entry[0])]

@@ -1,26 +1,31 @@
 """What a consumer does with one subscription, until that breaks or it is told to stop.
 
-    fetch ──▶ schedule ──▶ handler (a task each) ──▶ verdict ──▶ settle
-                 ▲                                    │
-                 └──── after a pause, in order ───────┘
+    fetch ──▶ schedule ──▶ handler ──▶ verdict ──▶ settle
+                 ▲                        │
+                 └─ after a pause, in order
 
 The rules are those of runner.py, which begins anew where this ends.
+
+PERF: there is a task for each handler that may run at the same time, not for each message: when a message is done with,
+its task takes the next one (`bench.streams`), unless the handler left something in context variables, or cancelled it.
 """
 
 import asyncio
 import contextlib
 import contextvars
 import logging
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from cello.messaging.binding import Binding
 from cello.messaging.broker import ACK, DISCARD, RELEASE, Outcome, Settlement, Subscription
 from cello.messaging.declared import DeclaredConsumer
-from cello.messaging.errors import InvalidBody, MessagingError
+from cello.messaging.errors import MessagingError
 from cello.messaging.message import Message, MessageResult
 from cello.messaging.observer import Observer
 from cello.messaging.schedule import Schedule
+from cello.messaging.verdicts import DONE, Verdict, Verdicts
 
 logger = logging.getLogger("cello.messaging")
 
@@ -28,6 +33,11 @@ FETCH_S = 20.0
 """How long one `fetch` may wait; `stop` cancels it."""
 RELEASE_PAUSE_S = 0.1
 """How long a message that its handler gave back is kept, so that nobody spins."""
+LONGEST_TURN_S = 0.005
+"""How long handlers that never wait keep the event loop to themselves."""
+LEAST_SHARE = 8
+REFETCH_S = 0.05
+"""While handlers are free, but not for what waits: fetch when an eighth of the prefetch is free, or this often."""
 LAG_EVERY_S = 15.0
 LINGER_S = 30.0
 """How long handlers may take to end when the connection is lost, before the consumer starts over without them."""
@@ -47,13 +57,14 @@ class Work:
         self.in_hand = 0
         self._consumer = consumer
         self._subscription = subscription
-        self._binding = binding
+        self._verdicts = Verdicts(consumer, binding, observer, self._hear)
         self._observer = observer
         self._prefetch = prefetch
         self._unsettled: dict[int, Message] = {}
         self._schedule = Schedule()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
+        self._fetched_s = 0.0
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
@@ -99,9 +110,13 @@ class Work:
         while not self._is_stopping:
             if not self._wants_more:
                 self._room.clear()
+                looking = self._loop.call_later(REFETCH_S, self._room.set) if self._lacks_work else None
                 await self._room.wait()
+                if looking is not None:
+                    looking.cancel()
                 continue
             messages = await self._subscription.fetch(self._prefetch - self.in_hand, FETCH_S)
+            self._fetched_s = perf_counter()
             for message in messages:
                 self._unsettled[id(message)] = message
                 self._schedule.add(message)
@@ -118,13 +133,29 @@ class Work:
         free = self._prefetch - self.in_hand
         if free * 2 >= self._prefetch:
             return True
-        size = self._consumer.batch_size
-        return free > 0 and (not self._schedule.has_ready if size is None else len(self._schedule) < size)
+        if free <= 0:
+            return False
+        waiting = len(self._schedule)
+        if self._consumer.batch_size is not None:
+            return waiting < self._consumer.batch_size
+        if not waiting:
+            return True
+        if not self._lacks_work:
+            return False
+        return free * LEAST_SHARE >= self._prefetch or perf_counter() - self._fetched_s >= REFETCH_S
+
+    @property
+    def _lacks_work(self) -> bool:
+        """Whether there are handlers for whom nothing is ready, such as when all that waits is of one order key."""
+        return self._running < self._consumer.concurrency and not self._schedule.has_ready
 
     def _count(self, change: int) -> None:
         self.in_hand += change
         self._observer.in_hand(self._consumer, self.in_hand)
-        if self._wants_more:
+
+    def _see_to_room(self) -> None:
+        """Wake who fetches, if there is room for more."""
+        if not self._room.is_set() and self._wants_more:
             self._room.set()
 
     async def _finish(self) -> None:
@@ -138,32 +169,40 @@ class Work:
 
     def _begin(self) -> None:
         """Start as many handlers as there may be."""
+        while messages := self._next():
+            self._spawn(self._handle(messages))
+        self._see_to_room()
+
+    def _next(self) -> list[Message]:
+        """Return what a handler is to begin with, which counts as running from now on; or nothing."""
         size = self._consumer.batch_size
         while not self._is_stopping and self._running < self._consumer.concurrency and self._schedule.has_ready:
             if size is not None and len(self._schedule) < size and self.in_hand < self._prefetch:
                 if self._filling is None:
                     self._filling = self._loop.call_later(self._consumer.batch_wait_s, self._begin_partial)
-                return
-            self._start(self._schedule.take(size or 1))
-        if self._wants_more:
-            self._room.set()
+                break
+            if ours := self._claimed(self._schedule.take(size or 1)):
+                self._running += 1
+                return ours
+        return []
 
     def _begin_partial(self) -> None:
         """Start a batch that has waited long enough."""
         self._filling = None
         if not self._is_stopping and self._running < self._consumer.concurrency and self._schedule.has_ready:
-            self._start(self._schedule.take(self._consumer.batch_size or 1))
+            if ours := self._claimed(self._schedule.take(self._consumer.batch_size or 1)):
+                self._running += 1
+                self._spawn(self._handle(ours))
             self._begin()
 
-    def _start(self, messages: list[Message]) -> None:
+    def _claimed(self, messages: list[Message]) -> list[Message]:
+        """Return those that may be handled; forget the others."""
         ours = [message for message in messages if self._subscription.claim(message)]
         if len(ours) < len(messages):
             for message in messages:
                 if message not in ours:
                     self._forget(message)
-        if ours:
-            self._running += 1
-            self._spawn(self._handle(ours))
+        return ours
 
     def _forget(self, message: Message) -> None:
         """Take note that a message is not in hand any more."""
@@ -177,109 +216,52 @@ class Work:
         task.add_done_callback(self._tasks.discard)
 
     async def _handle(self, messages: list[Message]) -> None:
-        """Have messages handled, then settle each."""
-        try:
-            verdicts = await self._verdicts(messages)
-        finally:
+        """Have messages handled and settled, and then what comes next, while that needs no waiting in between."""
+        turn_s = perf_counter()
+        left: list[tuple[Message, Verdict]] = []
+        while messages and not left:
+            try:
+                if perf_counter() - turn_s > LONGEST_TURN_S:
+                    await asyncio.sleep(0)
+                    turn_s = perf_counter()
+                verdicts = await self._verdicts.of(messages)
+            except BaseException:
+                self._running -= 1
+                self._begin()
+                raise
+            left = self._acknowledge(messages, verdicts)
             self._running -= 1
-            self._begin()
-        left = self._acknowledge(messages, verdicts)
+            messages = self._next() if not left and _is_as_new() else []
+            if self._running < self._consumer.concurrency:
+                self._begin()
+            else:
+                self._see_to_room()
         if len(left) == 1:
-            await self._carry_out(*left[0])
+            await self._carry_out(left[0][0], *left[0][1])
         elif left:
-            await asyncio.gather(*(self._carry_out(*each) for each in left))
+            await asyncio.gather(*(self._carry_out(message, *verdict) for message, verdict in left))
 
     def _acknowledge(
-        self, messages: list[Message], verdicts: list[tuple[MessageResult | None, str]]
-    ) -> list[tuple[Message, MessageResult | None, str]]:
+        self, messages: list[Message], verdicts: Sequence[Verdict] | None
+    ) -> list[tuple[Message, Verdict]]:
         """Acknowledge what can be without waiting, so that many of a batch need no task each; return the others."""
-        left = []
-        count = 0
-        for message, (result, why) in zip(messages, verdicts, strict=True):
-            if (
-                result is MessageResult.ACK
-                and id(message) in self._unsettled
-                and self._subscription.acknowledge_at_once(message)
-            ):
+        said = messages
+        if verdicts is not None:
+            both = zip(messages, verdicts, strict=True)
+            said = [each for each, (result, _) in both if result is MessageResult.ACK and id(each) in self._unsettled]
+        done = self._subscription.acknowledge_at_once(said) if said else said
+        if done:
+            for message in done:
                 del self._unsettled[id(message)]
                 self._schedule.done(message)
-                self._observer.settled(self._consumer, Outcome.ACK.value)
-                count += 1
-            else:
-                left.append((message, result, why))
-        if count:
-            self._count(-count)
-            self._begin()
-        return left
-
-    async def _verdicts(self, messages: list[Message]) -> list[tuple[MessageResult | None, str]]:
-        """Return for each message what its handler said, and why if it failed; None: it will say so later."""
-        if not self._consumer.auto_ack:
-            for message in messages:
-                message._on_said = self._hear
-        began_s = perf_counter()
-        try:
-            with self._observer.around(self._consumer, messages):
-                if self._consumer.timeout_s is None:
-                    said = await self._binding(messages)
-                else:
-                    async with asyncio.timeout(self._consumer.timeout_s):
-                        said = await self._binding(messages)
-            return self._read(messages, said)
-        except InvalidBody as error:
-            if len(messages) == 1 or not error.places:
-                outcome = MessageResult.DEAD_LETTER if len(messages) == 1 else MessageResult.NACK
-                return [(outcome, f"InvalidBody: {error}")] * len(messages)
-            return await self._without(messages, error)
-        except asyncio.CancelledError:
-            raise
-        except TimeoutError as error:
-            limit_s = self._consumer.timeout_s
-            words = str(error) or ("" if limit_s is None else f"the handler took longer than {limit_s:g} s")
-            return self._failed(messages, f"TimeoutError: {words}", None)
-        except Exception as error:  # noqa: BLE001  # whatever the user's code raises: it is logged, and the message's fate
-            return self._failed(messages, f"{type(error).__name__}: {error}", error)
-        finally:
-            self._observer.called(self._consumer, perf_counter() - began_s, len(messages))
-
-    async def _without(self, messages: list[Message], error: InvalidBody) -> list[tuple[MessageResult | None, str]]:
-        """Handle a batch without the messages whose bodies are invalid."""
-        rest = [message for place, message in enumerate(messages) if place not in error.places]
-        others = iter(await self._verdicts(rest) if rest else [])
-        wrong = (MessageResult.DEAD_LETTER, f"InvalidBody: {error}")
-        return [wrong if place in error.places else next(others) for place in range(len(messages))]
-
-    def _failed(
-        self, messages: list[Message], words: str, error: Exception | None
-    ) -> list[tuple[MessageResult | None, str]]:
-        first = messages[0]
-        logger.warning(
-            "consumer %s: message %s of %s failed, attempt %d: %s",
-            self._consumer.name, first.id, first.topic, first.attempt, words, exc_info=error,
-        )  # fmt: skip
-        return [(None if self._was_heard(message) else MessageResult.NACK, words) for message in messages]
-
-    def _was_heard(self, message: Message) -> bool:
-        """Whether the handler said what becomes of it, and that was carried out at once."""
-        return not self._consumer.auto_ack and message.said is not None
-
-    def _read(self, messages: list[Message], said: Any) -> list[tuple[MessageResult | None, str]]:
-        """Return what the handler returned, or said by `ack()` and `nack()`, for each message."""
-        if self._consumer.batch_size is None or said is None or isinstance(said, str):
-            results = [said] * len(messages)
-        else:
-            results = list(said)
-            if len(results) != len(messages):
-                raise TypeError(f"a batch handler returns one result, or {len(messages)} of them, not {len(results)}")
-        default = MessageResult.ACK if self._consumer.auto_ack else None
-        found: list[tuple[MessageResult | None, str]] = []
-        for message, result in zip(messages, results, strict=True):
-            if self._was_heard(message):
-                found.append((None, ""))
-                continue
-            verdict = message.said or default if result is None else _as_result(result)
-            found.append((verdict, f"the handler returned {verdict}" if verdict is not None else ""))
-        return found
+            self._observer.settled(self._consumer, Outcome.ACK.value, len(done))
+            self._count(-len(done))
+            if len(done) == len(messages):
+                return []
+        if verdicts is None:
+            verdicts = [DONE] * len(messages)
+        both = zip(messages, verdicts, strict=True)
+        return [(message, verdict) for message, verdict in both if id(message) in self._unsettled]
 
     # From what the handler said to what becomes of the message
 
@@ -367,9 +349,7 @@ class Work:
             await asyncio.sleep(LAG_EVERY_S)
 
 
-def _as_result(said: Any) -> MessageResult:
-    try:
-        return MessageResult(said)
-    except ValueError:
-        known = ", ".join(MessageResult)
-        raise TypeError(f"a consumer returns a MessageResult ({known}) or None, not {said!r:.80}") from None
+def _is_as_new() -> bool:
+    """Return whether the current task is as when it began: no context variables, and nobody wants it to end."""
+    task = asyncio.current_task()
+    return not len(contextvars.copy_context()) and task is not None and not task.cancelling()

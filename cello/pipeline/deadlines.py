@@ -85,13 +85,13 @@ async def within(deadlines: Deadlines, seconds: float, work: Awaitable[T]) -> T:
     watch = deadlines.watch()
     task = asyncio.current_task()
     assert task is not None  # coroutines run in tasks
+    cancelled_before = task.cancelling()
     watch.add(task, seconds)
     try:
         return await work
     except asyncio.CancelledError:
-        if not watch.remove(task):
+        if not watch.remove(task) or task.uncancel() > cancelled_before:  # somebody else wants it to end, too
             raise
-        task.uncancel()
         raise TimeoutError from None
     finally:
         watch.remove(task)

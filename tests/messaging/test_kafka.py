@@ -106,6 +106,28 @@ async def test_messages_of_a_partition_stay_in_order_and_partitions_run_at_the_s
     assert most == 3
 
 
+async def test_a_partition_that_is_held_up_does_not_hold_up_another(kafka: KafkaRig) -> None:
+    topic = await kafka.topic()
+    seen: list[str] = []
+    go_on = asyncio.Event()
+
+    async def take(message: Message) -> None:
+        seen.append(message.text)
+        if message.text == "slow":
+            await go_on.wait()
+
+    async with kafka.producer() as producer:
+        for value in ("slow", *map(str, range(7))):
+            await producer.send(topic, value, partition=0)
+        async with kafka.at_work(topic, take, concurrency=2, prefetch=9):  # with eight in hand, one ninth is free
+            await until(lambda: seen)
+            await producer.send(topic, "beside", partition=1)
+            await until(lambda: "beside" in seen)
+            assert seen == ["slow", "beside"]
+            go_on.set()
+            await until(lambda: len(seen) == 9)
+
+
 async def test_what_is_handled_is_committed_and_no_more(kafka: KafkaRig) -> None:
     topic = await kafka.topic()
     done: list[str] = []

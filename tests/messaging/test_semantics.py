@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -420,13 +421,75 @@ async def test_what_goes_nowhere_is_refused(rig: Rig) -> None:
             await producer.send("nowhere", "x", exchange="amq.direct")
 
 
+async def test_what_a_handler_sets_in_context_is_gone_with_its_message(rig: Rig) -> None:
+    topic = await rig.topic()
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+    found: list[str] = []
+
+    async def take(message: Message) -> None:
+        found.append(tenant.get())
+        if message.text == "leaves it":
+            tenant.set("somebody")
+
+    async with rig.producer() as producer:
+        for n in range(12):
+            await producer.send(topic, "leaves it" if n % 2 else "")
+        async with rig.at_work(topic, take):
+            await until(lambda: len(found) == 12)
+    assert set(found) == {"nobody"}
+
+
+async def test_a_handler_that_cancels_its_task_does_not_cancel_the_next(rig: Rig) -> None:
+    topic = await rig.topic()
+    seen: list[str] = []
+
+    async def take(message: Message) -> None:
+        await asyncio.sleep(0)
+        seen.append(message.id)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    async with rig.producer() as producer:
+        sent = [(await producer.send(topic, "x")).id for _ in range(6)]
+        async with rig.at_work(topic, take):
+            await until(lambda: len(set(seen)) == 6)
+    assert sorted(set(seen)) == sorted(sent)
+
+
+async def test_handlers_that_never_wait_leave_room_for_others(rig: Rig) -> None:
+    topic = await rig.topic()
+    rounds: list[int] = []
+    turns = 0
+
+    async def take(message: Message) -> None:
+        until_s = time.perf_counter() + 0.001
+        while time.perf_counter() < until_s:
+            pass
+        rounds.append(turns)
+
+    async def go_round() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with rig.producer() as producer:
+        await producer.send_batch([{"topic": topic, "value": "x", "key": "k"} for _ in range(100)])
+        going = asyncio.create_task(go_round())
+        async with rig.at_work(topic, take, prefetch=100):
+            await until(lambda: len(rounds) == 100)
+        going.cancel()
+    assert len(set(rounds)) >= 10
+
+
 class Silent:
     """An observer that tests extend."""
 
     def called(self, consumer: Any, seconds: float, count: int) -> None:
         pass
 
-    def settled(self, consumer: Any, result: str) -> None:
+    def settled(self, consumer: Any, result: str, count: int = 1) -> None:
         pass
 
     def in_hand(self, consumer: Any, count: int) -> None:
@@ -447,5 +510,5 @@ class Settled(Silent):
     def __init__(self) -> None:
         self.results: list[str] = []
 
-    def settled(self, consumer: Any, result: str) -> None:
-        self.results.append(result)
+    def settled(self, consumer: Any, result: str, count: int = 1) -> None:
+        self.results += [result] * count

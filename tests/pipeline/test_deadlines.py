@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from cello.pipeline.course import HERE
-from cello.pipeline.deadlines import Deadlines, Watch
+from cello.pipeline.deadlines import Deadlines, Watch, within
 
 
 class Clock:
@@ -52,6 +52,35 @@ def test_the_timer_rests_when_nothing_is_in_flight_and_starts_again() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert watch.remove(task)
+
+    asyncio.run(main())
+
+
+def test_what_takes_too_long_is_a_time_out() -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await within(Deadlines(), 0.001, never())
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_by_somebody_else_too_ends_for_them() -> None:
+    async def cut_off_twice() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await never()
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    async def main() -> None:
+        task = asyncio.create_task(within(Deadlines(), 0.001, cut_off_twice()))
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
     asyncio.run(main())
 

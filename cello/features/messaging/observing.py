@@ -80,9 +80,9 @@ class MessageEvents:
         """Count a call of a handler."""
         self._took.labelled(self._system, consumer.name).observe(seconds)
 
-    def settled(self, consumer: DeclaredConsumer, result: str) -> None:
-        """Count a message that ended."""
-        self._handled.labelled(self._system, consumer.name, result).add()
+    def settled(self, consumer: DeclaredConsumer, result: str, count: int = 1) -> None:
+        """Count messages that ended."""
+        self._handled.labelled(self._system, consumer.name, result).add(count)
 
     def in_hand(self, consumer: DeclaredConsumer, count: int) -> None:
         """Show how many are in hand."""
@@ -94,7 +94,6 @@ class MessageEvents:
 
     def around(self, consumer: DeclaredConsumer, messages: Sequence[Message]) -> AbstractContextManager[Any]:
         """Return the block around a call of a handler: a span, where spans are exported."""
-        _handled.set(messages[0])
         attributes: dict[str, str | int] = {
             "messaging.system": self._system,
             "messaging.operation.type": "process",
@@ -103,7 +102,33 @@ class MessageEvents:
         name = f"process {consumer.topic}"
         if len(messages) == 1:
             attributes["messaging.message.id"] = messages[0].id
-            return self._spans.span(name, "consumer", attributes, carrier=messages[0].headers)
+            span = self._spans.span(name, "consumer", attributes, carrier=messages[0].headers)
+            return _Handling(messages[0], span)
         attributes["messaging.batch.message_count"] = len(messages)
         links = [message.headers for message in messages if PARENT in message.headers]
-        return self._spans.span(name, "consumer", attributes, carrier={}, links=links)
+        return _Handling(messages[0], self._spans.span(name, "consumer", attributes, carrier={}, links=links))
+
+
+class _Handling:
+    """The block around a call of a handler: messages sent in it belong to the trace of the one that is handled.
+
+    Args:
+        message: The one.
+        span: The block of its span.
+    """
+
+    __slots__ = ("_message", "_span", "_token")
+
+    def __init__(self, message: Message, span: AbstractContextManager[Any]) -> None:
+        self._message = message
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = _handled.set(self._message)
+        self._span.__enter__()
+
+    def __exit__(self, *raised: Any) -> bool | None:
+        try:
+            return self._span.__exit__(*raised)
+        finally:
+            _handled.reset(self._token)

@@ -16,6 +16,7 @@ from cello.errors import ConfigError
 from cello.messaging.broker import check_options
 from cello.messaging.declared import DeclaredConsumer
 from cello.messaging.errors import BrokerUnavailable, MessagingError, SendTimeout
+from cello.messaging.kafka.batches import Batch
 from cello.messaging.kafka.client import (
     check_topic,
     close_consumer,
@@ -27,10 +28,12 @@ from cello.messaging.kafka.client import (
     translation_of,
 )
 from cello.messaging.kafka.config import KafkaConfig
-from cello.messaging.kafka.records import Headers, make_headers
+from cello.messaging.kafka.partitions import Partitions
+from cello.messaging.kafka.records import Headers, fields_of
 from cello.messaging.kafka.subscription import CONSUMER_OPTIONS, KafkaSubscription, Plan
 from cello.messaging.kafka.transaction import Transaction, Transactions
 from cello.messaging.message import Outgoing, Receipt
+from cello.pipeline.deadlines import Deadlines, within
 
 BATCH_BYTES = 131_072
 """What may wait for one partition; aiokafka's 16 KiB make who sends many wait for each other."""
@@ -50,6 +53,8 @@ class KafkaBroker:
         self.where = ", ".join(config.brokers)
         self._config = config
         self._options = connection_options(config)
+        self._limits = Deadlines()
+        self._partitions = Partitions()
         self._producer: Any = None
         self._connecting: asyncio.Lock | None = None
         self._transactions: Transactions | None = None
@@ -65,7 +70,9 @@ class KafkaBroker:
             self._connecting = asyncio.Lock()
         async with self._connecting:
             if self._producer is None:
-                self._producer = await self._start(self._make_producer())
+                producer = await self._start(self._make_producer())
+                self._partitions.follow(producer)
+                self._producer = producer
         return self._producer
 
     def _make_producer(self, **options: Any) -> Any:
@@ -124,37 +131,45 @@ class KafkaBroker:
 
     async def send(self, message: Outgoing) -> Receipt:
         """Send a message."""
-        return await self._send(message, await self._started())
+        return await self._send(message, self._producer or await self._started())
 
     async def _send(self, message: Outgoing, producer: Any) -> Receipt:
-        return _receipt(message, await self._deliver(producer, *_record_of(message)))
+        confirmed = await self._in_time(message.topic, self._put(producer, message))
+        return Receipt(message.id, message.topic, f"{confirmed.partition}:{confirmed.offset}")
+
+    async def _put(self, producer: Any, message: Outgoing) -> Any:
+        topic = message.topic
+        partition = (await self._partitions.of(topic, producer)).choose(message)
+        value, key, sent_ms, headers = fields_of(message)
+        return await self._confirmed(producer, await producer.send(topic, value, key, partition, sent_ms, headers))
 
     async def deliver(self, topic: str, value: bytes, key: bytes | None, headers: Headers, sent_s: float) -> Any:
         """Send a record as it is, and return what aiokafka knows of it, once it is confirmed."""
-        return await self._deliver(await self._started(), topic, value, key, headers, sent_s, None)
+        producer = await self._started()
+        sending = producer.send(check_topic(topic), value, key, None, int(sent_s * 1000), headers)
 
-    async def _deliver(self, producer: Any, topic: str, *record: Any) -> Any:
-        with translated(self.where, f"send to {topic!r:.80}"):
-            async with asyncio.timeout(self._config.send_timeout_secs):
-                confirmed = await self._put(producer, topic, *record)
-                try:
-                    return await confirmed
-                except Exception as error:
-                    self._after_refusal(producer, error)
-                    raise
+        async def put() -> Any:
+            return await self._confirmed(producer, await sending)
 
-    async def _put(
-        self, producer: Any, topic: str, value: bytes, key: bytes | None, headers: Headers, sent_s: float,
-        partition: int | None,
-    ) -> "asyncio.Future[Any]":  # fmt: skip
-        """Have the producer send a record with its next batch; return what settles when that is confirmed."""
-        check_topic(topic)
-        if partition is not None and partition not in await producer.partitions_for(topic):
-            raise ConfigError(f"the topic {topic!r} has no partition {partition}")
-        confirmed: asyncio.Future[Any] = await producer.send(topic, value, key, partition, int(sent_s * 1000), headers)
-        return confirmed
+        return await self._in_time(topic, put())
 
-    def _after_refusal(self, producer: Any, error: Exception) -> None:
+    async def _confirmed(self, producer: Any, future: "asyncio.Future[Any]") -> Any:
+        try:
+            return await future
+        except Exception as error:
+            self.after_refusal(producer, error)
+            raise
+
+    async def _in_time(self, topic: str, sending: Awaitable[Any]) -> Any:
+        try:
+            return await within(self._limits, self._config.send_timeout_secs, sending)
+        except Exception as error:
+            translation = translation_of(error, self.where, f"send to {topic!r:.80}")
+            if translation is None:
+                raise
+            raise translation from error
+
+    def after_refusal(self, producer: Any, error: Exception) -> None:
         """Have the next message sent by another producer (Rule 3)."""
         if self._config.idempotent and not isinstance(error, TimeoutError | SendTimeout) and self._producer is producer:
             self._producer = None
@@ -166,23 +181,13 @@ class KafkaBroker:
         producer = await self._started()
         late: Exception = SendTimeout(f"Kafka at {self.where}: no confirmation in time")
         results: list[Receipt | Exception] = [late] * len(messages)
-        waiting: list[tuple[int, asyncio.Future[Any]]] = []
+        batch = Batch(producer, self._partitions, messages, results, self, self._config.max_message_bytes)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.send_timeout_secs):
-                for place, message in enumerate(messages):
-                    try:
-                        waiting.append((place, await self._put(producer, *_record_of(message))))
-                    except Exception as error:  # noqa: BLE001  # what is none of Kafka's is raised there
-                        results[place] = self._as_result(error, message)
-                for place, confirmed in waiting:
-                    try:
-                        results[place] = _receipt(messages[place], await confirmed)
-                    except Exception as error:  # noqa: BLE001  # the same
-                        self._after_refusal(producer, error)
-                        results[place] = self._as_result(error, messages[place])
+                await batch.send()
         return results
 
-    def _as_result(self, error: Exception, message: Outgoing) -> Exception:
+    def as_result(self, error: Exception, message: Outgoing) -> Exception:
         """Return what became of a message of a batch that was not sent; raise what nobody expects."""
         if isinstance(error, MessagingError | ConfigError):
             return error
@@ -245,23 +250,3 @@ class KafkaBroker:
 def _look_at(task: "asyncio.Task[None]") -> None:
     if not task.cancelled():
         task.exception()
-
-
-def _partition_of(message: Outgoing) -> int | None:
-    if not message.options:
-        return None
-    check_options("a message to Kafka", message.options, ("partition",))
-    partition = message.options.get("partition")
-    if partition is not None and (type(partition) is not int or partition < 0):
-        raise ConfigError(f"the partition of a message is a whole number from 0 on, not {partition!r:.80}")
-    return partition
-
-
-def _record_of(message: Outgoing) -> tuple[str, bytes, bytes | None, Headers, float, int | None]:
-    key = None if message.key is None else message.key.encode()
-    headers = make_headers(message.id, message.headers)
-    return message.topic, message.value, key, headers, message.timestamp, _partition_of(message)
-
-
-def _receipt(message: Outgoing, confirmed: Any) -> Receipt:
-    return Receipt(message.id, message.topic, f"{confirmed.partition}:{confirmed.offset}")

@@ -12,14 +12,16 @@ class Offsets:
 
     Attributes:
         in_hand: How many were received and are not done.
+        is_lost: Whether the partition went to others since.
         position: What may be committed: every offset below it is done. None where nothing was received.
     """
 
-    __slots__ = ("_done", "_received", "committed", "position")
+    __slots__ = ("_done", "_received", "committed", "is_lost", "position")
 
     def __init__(self) -> None:
         self._received: deque[int] = deque()
         self._done: set[int] = set()
+        self.is_lost = False
         self.position: int | None = None
         self.committed: int | None = None
 
@@ -41,8 +43,12 @@ class Offsets:
 
     def finish(self, offset: int) -> None:
         """Take note that a message is done; amortised O(1)."""
-        self._done.add(offset)
         received, done = self._received, self._done
+        if received and received[0] == offset and not done:  # PERF: what is handled in order needs no set
+            received.popleft()
+            self.position = offset + 1
+            return
+        done.add(offset)
         while received and received[0] in done:
             first = received.popleft()
             done.remove(first)

@@ -5,11 +5,11 @@ in headers of cello's own, which handlers do not see.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cello.messaging.broker import ATTEMPTS_HEADER, ERROR_HEADER, Settlement
 from cello.messaging.kafka.offsets import Offsets
-from cello.messaging.message import Message
+from cello.messaging.message import Message, Outgoing
 
 ID_HEADER = "cello-id"
 DUE_HEADER = "cello-due"
@@ -19,16 +19,52 @@ _OWN = (ID_HEADER, DUE_HEADER, ATTEMPTS_HEADER, ERROR_HEADER)
 Headers = list[tuple[str, bytes]]
 
 
-class Token(NamedTuple):
-    """What the broker knows a message by.
+class KafkaMessage(Message):
+    """A received record as a message; what is text in it is decoded when somebody asks for it.
 
-    Attributes:
-        record: As it came.
+    Args:
+        record: As it came; the token.
         offsets: Those of its partition, in the assignment that it came in.
+        order_key: What stands for its order.
     """
 
-    record: Any
-    offsets: Offsets
+    __slots__ = ("_headers", "_id", "offsets", "record")
+
+    def __init__(self, record: Any, offsets: Offsets, order_key: Hashable | None) -> None:
+        # PERF: of the processor a message took 1.3 µs more with its headers decoded at once (bench.streams).
+        self.topic = record.topic
+        self.value = record.value or b""
+        self.timestamp = record.timestamp / 1000
+        self.attempt = 1
+        self.order_key = order_key
+        self.token = self.record = record
+        self.offsets = offsets
+        self.said = None
+        self._on_said = None
+        self._headers: dict[str, str] | None = None
+        self._id: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]  # nobody replaces them
+        """Text by name, without what cello adds."""
+        if self._headers is None:
+            self._headers = {name: value.decode("utf-8", "replace") for name, value in self.record.headers}
+            record = self.record
+            self._id = self._headers.pop(ID_HEADER, None) or f"{record.topic}-{record.partition}-{record.offset}"
+        return self._headers
+
+    @property
+    def id(self) -> str:  # type: ignore[override]  # the same
+        """What its sender called it, else where it stands."""
+        if self._id is None:
+            _ = self.headers
+        return self._id or ""
+
+    @property
+    def key(self) -> str | None:  # type: ignore[override]  # the same
+        """Messages of one key are in one partition."""
+        key: bytes | None = self.record.key
+        return None if key is None else key.decode("utf-8", "replace")
 
 
 def make_headers(message_id: str, headers: Mapping[str, str]) -> Headers:
@@ -36,20 +72,10 @@ def make_headers(message_id: str, headers: Mapping[str, str]) -> Headers:
     return [*((name, text.encode()) for name, text in headers.items()), (ID_HEADER, message_id.encode())]
 
 
-def message_of(record: Any, offsets: Offsets, order_key: Hashable | None) -> Message:
-    """Return a received record as a message."""
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-    message_id = headers.pop(ID_HEADER, None) or f"{record.topic}-{record.partition}-{record.offset}"
-    return Message(
-        message_id,
-        record.topic,
-        None if record.key is None else record.key.decode("utf-8", "replace"),
-        record.value or b"",
-        headers,
-        record.timestamp / 1000,
-        order_key=order_key,
-        token=Token(record, offsets),
-    )
+def fields_of(message: Outgoing) -> tuple[bytes, bytes | None, int, Headers]:
+    """Return what a record is made of: value, key, milliseconds since 1970, headers."""
+    key = None if message.key is None else message.key.encode()
+    return message.value, key, int(message.timestamp * 1000), make_headers(message.id, message.headers)
 
 
 def read_retry(message: Message, topic: str) -> float:
@@ -62,9 +88,9 @@ def read_retry(message: Message, topic: str) -> float:
     return int(due) / 1000 if due.isdecimal() else 0.0
 
 
-def retry_headers(message: Message, settlement: Settlement, now_s: float) -> Headers:
+def retry_headers(message: KafkaMessage, settlement: Settlement, now_s: float) -> Headers:
     """Return the headers of a copy in a retry topic: those of the record, and what became of it."""
-    raw: Sequence[tuple[str, bytes]] = message.token.record.headers
+    raw: Sequence[tuple[str, bytes]] = message.record.headers
     due_ms = int((now_s + settlement.delay_s) * 1000)
     own = {
         ID_HEADER: message.id,

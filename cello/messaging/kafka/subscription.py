@@ -24,7 +24,7 @@ from cello.messaging.errors import MessagingError
 from cello.messaging.kafka.client import check_topic, close_consumer, translated
 from cello.messaging.kafka.config import KafkaConfig
 from cello.messaging.kafka.offsets import Offsets
-from cello.messaging.kafka.records import Headers, Token, make_headers, message_of, read_retry, retry_headers
+from cello.messaging.kafka.records import Headers, KafkaMessage, make_headers, read_retry, retry_headers
 from cello.messaging.message import Message
 
 logger = logging.getLogger("cello.messaging")
@@ -113,8 +113,7 @@ class KafkaSubscription:
         self._offsets: dict[Any, Offsets] = {}
         self._is_ours = True
         self._begun: set[int] = set()
-        self._none_begun = asyncio.Event()
-        self._none_begun.set()
+        self._none_begun: asyncio.Event | None = None
         self._waiting: list[tuple[float, int, Message]] = []
         self._number = 0
         self._woken = asyncio.Event()
@@ -161,15 +160,15 @@ class KafkaSubscription:
 
     def _received(self, partition: Any, records: Sequence[Any]) -> list[Message]:
         offsets = self._offsets.setdefault(partition, Offsets())
-        order = self._plan.ordered_by
-        found = []
+        order, retry_topic = self._plan.ordered_by, self._plan.retry_topic
+        found: list[Message] = []
         for record in records:
             order_key: Hashable | None = partition
             if order != "partition":
                 order_key = None if order == "none" or record.key is None else (partition, record.key)
             offsets.receive(record.offset)
-            message = message_of(record, offsets, order_key)
-            if record.topic == self._plan.retry_topic:
+            message = KafkaMessage(record, offsets, order_key)
+            if record.topic == retry_topic:
                 wait_s = read_retry(message, self._consumer.topic) - time.time()
                 if wait_s > 0:
                     self._wait(message, wait_s)
@@ -200,42 +199,41 @@ class KafkaSubscription:
 
     def claim(self, message: Message) -> bool:
         """Return whether a message may be handled: not when its partition was, or is being, taken away."""
-        if not self._is_ours or self._is_stale(message.token):
+        assert isinstance(message, KafkaMessage)  # it came from here
+        if not self._is_ours or message.offsets.is_lost:
             return False
         self._begun.add(id(message))
-        self._none_begun.clear()
         return True
-
-    def _is_stale(self, token: Token) -> bool:
-        record = token.record
-        return self._offsets.get((record.topic, record.partition)) is not token.offsets
 
     # Settling
 
-    def acknowledge_at_once(self, message: Message) -> bool:
-        """Take note that a message is done; its position is committed a moment later."""
-        token: Token = message.token
-        if self._is_stale(token):
-            return False
-        token.offsets.finish(token.record.offset)
-        self._dirty.set()
-        self._end(message)
-        return True
+    def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Take note that messages are done; their positions are committed a moment later."""
+        found: list[Message] = []
+        for message in messages:
+            assert isinstance(message, KafkaMessage)  # it came from here
+            if not message.offsets.is_lost:
+                message.offsets.finish(message.record.offset)
+                self._begun.discard(id(message))
+                found.append(message)
+        if found:
+            self._dirty.set()
+            self._note_end()
+        return found
 
-    def _end(self, message: Message) -> None:
-        self._begun.discard(id(message))
-        if not self._begun:
+    def _note_end(self) -> None:
+        if self._none_begun is not None and not self._begun:
             self._none_begun.set()
 
     async def settle(self, message: Message, settlement: Settlement) -> None:
         """Carry out a decision; positions are committed a moment later."""
-        token: Token = message.token
+        assert isinstance(message, KafkaMessage)  # it came from here
         outcome = settlement.outcome
         try:
-            if self._is_stale(token):
+            if message.offsets.is_lost:
                 if outcome is Outcome.RELEASE:
                     return
-                raise MessagingError(f"partition {token.record.partition} of {token.record.topic!r} went to others")
+                raise MessagingError(f"partition {message.record.partition} of {message.record.topic!r} went to others")
             if outcome is Outcome.RELEASE:
                 self._wait(message, 0.0)
                 return
@@ -247,20 +245,21 @@ class KafkaSubscription:
             except BaseException:
                 self._wait(message, FAILED_PAUSE_S)
                 raise
-            token.offsets.finish(token.record.offset)
+            message.offsets.finish(message.record.offset)
             self._dirty.set()
         finally:
-            self._end(message)
+            self._begun.discard(id(message))
+            self._note_end()
 
-    async def _send_to_retry(self, message: Message, settlement: Settlement) -> None:
-        record = message.token.record
+    async def _send_to_retry(self, message: KafkaMessage, settlement: Settlement) -> None:
+        record = message.record
         if self._plan.retry_topic is None:  # in_order was not said, and a message had no order key
             raise MessagingError("this consumer has no retry topic")
         headers = retry_headers(message, settlement, time.time())
         await self._broker.deliver(self._plan.retry_topic, record.value or b"", record.key, headers, message.timestamp)
 
-    async def _send_to_dead_letters(self, message: Message, settlement: Settlement) -> None:
-        record = message.token.record
+    async def _send_to_dead_letters(self, message: KafkaMessage, settlement: Settlement) -> None:
+        record = message.record
         headers = make_headers(message.id, dead_letter_headers(message, settlement, self._consumer))
         place = self._consumer.dead_letter_place or ""
         await self._broker.deliver(place, record.value or b"", record.key, headers, message.timestamp)
@@ -298,16 +297,24 @@ class KafkaSubscription:
     async def give_up_partitions(self) -> None:
         """End what has begun, commit it, and forget the rest (Rule 2)."""
         self._is_ours = False
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._none_begun.wait(), self._grace_s)
+        if self._begun:
+            self._none_begun = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._none_begun.wait(), self._grace_s)
+            self._none_begun = None
         await self._commit()
-        self._offsets = {}
+        self._forget_partitions()
         self._waiting.clear()
         self._begun.clear()
-        self._none_begun.set()
+
+    def _forget_partitions(self) -> None:
+        for offsets in self._offsets.values():
+            offsets.is_lost = True
+        self._offsets = {}
 
     async def take_partitions(self, partitions: Sequence[Any]) -> None:
         """Begin with partitions that are ours now."""
+        self._forget_partitions()
         self._offsets = {partition: Offsets() for partition in partitions}
         self._is_ours = True
 
@@ -334,7 +341,8 @@ class KafkaSubscription:
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        self._none_begun.set()
+        if self._none_begun is not None:
+            self._none_begun.set()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._commit()

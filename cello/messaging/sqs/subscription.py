@@ -135,9 +135,9 @@ class SqsSubscription:
 
     # Settling
 
-    def acknowledge_at_once(self, message: Message) -> bool:
-        """Return False: the broker is to be asked."""
-        return False
+    def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return none: the broker is to be asked."""
+        return ()
 
     async def settle(self, message: Message, settlement: Settlement) -> None:
         """Carry out a decision."""
