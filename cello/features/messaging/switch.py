@@ -6,7 +6,7 @@ drains: consumers fetch no more → consumers end within the bound (80) → the 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from cello.errors import ConfigError
 from cello.extension import Host
 from cello.features.messaging.messenger import Messenger
 from cello.features.messaging.observing import MessageEvents
+from cello.features.messaging.review import review_broker, review_consumers
 from cello.messaging.binding import Binding
 from cello.messaging.broker import Broker, BrokerConfig
 from cello.messaging.declared import EVERYWHERE, Declared, DeclaredConsumer
@@ -22,6 +23,7 @@ from cello.messaging.memory import Hub, MemoryConfig
 from cello.messaging.producer import BlockingProducer, Producer
 from cello.messaging.runner import Runner, make_runner_check
 from cello.pipeline.threads import WorkerThreads
+from cello.review import Deployment, Finding
 
 logger = logging.getLogger("cello.messaging")
 
@@ -98,6 +100,12 @@ class MessagingSwitch:
         host.on_drain(self._stop_fetching)
         host.on_stop(self._stop_consumers, band=CONSUMERS_BAND)
         host.add_check(self.name, make_runner_check(self._runners, lambda: self._broker.check()))
+
+    def review(self, deployment: Deployment) -> Iterator[Finding]:
+        """Find what about the broker, and about its consumers, does not fit the deployment."""
+        yield from review_broker(self.switch, self.config, deployment)
+        only_in_workers = self._consumers == "worker"
+        yield from review_consumers(self.switch, self.declared(), deployment, only_in_workers=only_in_workers)
 
     def declared(self) -> list[DeclaredConsumer]:
         """Return all consumers of this broker: declared here, and for every application."""
