@@ -32,6 +32,7 @@ from asyncio import CancelledError, Task
 from types import CoroutineType
 
 from cello.errors import HTTPError, ServiceUnavailable
+from cello.gateways.native.adopted import AdoptedConnection
 from cello.gateways.native.connection import HIGH_WATER_BYTES, Connection
 from cello.gateways.native.link import peer_of
 from cello.gateways.native.sending import close_payload
@@ -241,7 +242,7 @@ cdef class Lane(Outlet):
             self.is_held_back = False
             self.transport.resume_reading()
         self.state.connections.discard(self)
-        general = Connection(self.track.dispatcher, self.state)
+        general = AdoptedConnection(self.track.dispatcher, self.state)
         general.has_eof = self.has_eof
         return general
 

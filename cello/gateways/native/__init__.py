@@ -4,9 +4,8 @@ Read in this order: state.py (what the connections of a worker share), connectio
 closing), exchange.py (one request and its answer), sending.py (files and streams), request_body.py (bodies read by the
 handler itself). It is complete without a compiler and the reference for behaviour.
 
-A compiled lane in front of it serves the plain cases alone and hands over the rest: a connection with its untouched
-bytes through `Connection.adopt`, an answer that is a file or a stream through `Connection.adopt_answer`. Between two
-requests the connection goes back to it.
+A compiled lane in front of it serves the plain cases alone and hands over the rest (adopted.py): a connection with its
+untouched bytes, or an answer that is a file or a stream. Between two requests the connection goes back to it.
 """
 
 from cello.gateways.native.connection import Connection

@@ -6,7 +6,7 @@ The phases (link.py declares them):
       ▲               (streamed routes go to ANSWERING at once)      │
       └──────────── DISCARDING ◀── a short rest of an unread body ───┘
     any ──▶ LINGERING (our side closed, reading on until the client is done) ──▶ CLOSED
-    ANSWERING ──▶ RETURNING (with a lane in front: the connection is about to go back to it)
+    ANSWERING ──▶ RETURNING (with a lane in front: the connection is about to go back to it; see adopted.py)
 
 Rule 1: one exchange at a time. Pipelined bytes wait in the parser; beyond a bound the transport stops reading.
 Rule 2: `_advance` is the only place that pulls heads. What is queued meanwhile leaves in one write at its end.
@@ -17,7 +17,7 @@ connection's own context, never done inside the exchange's task.
 import asyncio
 import contextvars
 from time import perf_counter
-from typing import Protocol, cast
+from typing import cast
 
 from cello.errors import HTTPError, ProtocolError, ServiceUnavailable
 from cello.gateways.native.exchange import Exchange
@@ -37,7 +37,6 @@ from cello.gateways.native.state import IDLE_BEFORE_DRAIN_S, ServerState
 from cello.http.body import Spool
 from cello.http.head import FieldList
 from cello.http.request import Request
-from cello.http.response import Response
 from cello.pipeline.course import Unfinished
 from cello.pipeline.dispatch import Dispatcher
 from cello.pipeline.plan import Plan
@@ -49,13 +48,6 @@ HIGH_WATER_BYTES = 65_536
 """Received and not yet wanted; beyond it the transport stops reading."""
 SHORT_REST_BYTES = 65_536
 """An unread body no longer than this is read and dropped to keep the connection."""
-
-
-class Lane(Protocol):
-    """The protocol in front, which takes the connection back between two requests."""
-
-    def take_back(self, rest: bytes, can_write: bool) -> None:
-        """Go on with `rest`, the bytes received and not used; the lane is the transport's protocol again."""
 
 
 class Connection(Link):
@@ -73,7 +65,6 @@ class Connection(Link):
         "_has_head_begun",
         "_has_turn",
         "_idle_since",
-        "_lane",
         "_pace",
         "_served",
         "_spool",
@@ -92,7 +83,6 @@ class Connection(Link):
         self._has_turn = False  # `_take_turn` is about to be called
         self._idle_since = state.now
         self._context = contextvars.copy_context()
-        self._lane: Lane | None = None
 
     # -- the transport speaks --
 
@@ -158,63 +148,6 @@ class Connection(Link):
                 self._pace.resume(self.state.now, 0.0)
             self._advance()
 
-    # -- the lane in front speaks --
-
-    def adopt(
-        self, transport: asyncio.Transport, lane: Lane, data: bytes, served: int, *, can_write: bool = True
-    ) -> None:
-        """Take over a connection with bytes that the lane has received and not used, behind `served` requests.
-
-        The lane is no longer among the state's connections; `Lane.take_back` puts it there again.
-        """
-        self._take_over(transport, lane, served, can_write=can_write)
-        self.data_received(data)
-
-    def adopt_answer(
-        self,
-        transport: asyncio.Transport,
-        lane: Lane,
-        exchange: tuple[Request, Plan, Response],
-        *,
-        keep_alive: bool,
-        rest: bytes,
-        served: int = 0,
-        can_write: bool = True,
-    ) -> None:
-        """Take over a connection to send an answer that the lane cannot.
-
-        Args:
-            transport: Of the lane.
-            lane: See `adopt`.
-            exchange: The request, its plan and its answer.
-            keep_alive: What the request said of it.
-            rest: Bytes received behind the request.
-            served: Requests so far, this one included.
-            can_write: Whether the client takes what is written; the transport says only when that changes.
-        """
-        request, plan, response = exchange
-        self._take_over(transport, lane, served, can_write=can_write)
-        self.parser.receive(rest)
-        self._phase = ANSWERING
-        request._gateway = self
-        self._exchange = Exchange(self, request, plan, keep_alive=keep_alive)
-        self._exchange.deliver(response)
-
-    def _take_over(self, transport: asyncio.Transport, lane: Lane, served: int, *, can_write: bool) -> None:
-        self._lane = lane
-        self._served = served
-        self._phase = READY
-        self.attach(transport)
-        transport.set_protocol(self)
-        if not can_write:
-            self.pause_writing()
-
-    def _give_back(self, lane: Lane) -> None:
-        self.state.connections.discard(self)
-        self.resume_reading()
-        self.transport.set_protocol(lane)  # type: ignore[arg-type]  # a Lane is a protocol of the transport
-        lane.take_back(self.parser.take_rest(), self._can_write)
-
     # -- requests --
 
     def _advance(self) -> None:
@@ -252,8 +185,11 @@ class Connection(Link):
         self.flush()
         if self._phase < ANSWERING and not self._can_write:
             self.set_due(NEVER)  # it is the client's turn: to take its answers; see watch_unsent
-        if self._phase == RETURNING and self._lane is not None:
-            self._give_back(self._lane)
+        if self._phase == RETURNING:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Return to the lane in front; only a connection that has one is ever RETURNING."""
 
     def _take_turn(self) -> None:
         """Go on when other connections have been heard."""
@@ -408,8 +344,7 @@ class Connection(Link):
             self.state.loop.call_soon(self._advance, context=self._context)
 
     def _go_on(self, phase: int) -> None:
-        goes_back = phase == READY and self._lane is not None and not self.has_eof
-        self._phase = RETURNING if goes_back else phase
+        self._phase = phase
         if phase == DISCARDING:  # SECURITY: for all of the rest; a body nobody wants must not trickle on
             self.set_due(self.state.deadline_in(self.dispatcher.timeouts.read_body))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cello import App, Request, Response
-from cello.gateways.native import Connection
+from cello.gateways.native.adopted import AdoptedConnection
 from cello.gateways.native.link import RETURNING
 from cello.http.peer import Peer
 from tests.gateways.native.lines import Line, Worker, turn, working
@@ -24,7 +24,7 @@ class FakeLane(asyncio.Protocol):
         self.worker = worker
         self.served = 0
         self.returns: list[bytes] = []
-        self.general = Connection(worker.dispatcher, worker.state)
+        self.general = AdoptedConnection(worker.dispatcher, worker.state)
         self.deadline = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
