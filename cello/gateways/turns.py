@@ -92,7 +92,8 @@ class _StandBy(LoopThread):
                 self._is_in_charge = False
             self._wanted.clear()  # before it looks who waits: who comes later sees that the turn is free
         self._turn.acquire()  # for good
-        self.loop.call_soon(self.loop.stop)
+        with self._gate:  # `stop` has posted what it posts
+            self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()  # what was posted becomes a task
         runner.close()
 
@@ -193,6 +194,7 @@ class _TurnCall(Call[T]):
                 errand.settle()
         finally:
             _here.call = outer
+            self._is_led = False
             if has_turn:
                 thread.leave()
 

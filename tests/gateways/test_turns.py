@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -207,12 +207,25 @@ def test_closing_cancels_a_call_whose_thread_runs_the_loop(portal: TurnPortal) -
         except asyncio.CancelledError:
             outcome.append("cancelled")
 
+    async def last(log: list[str]) -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            log.append("cleaned up")
+
+    async def leave_behind() -> None:
+        kept.append(source := last(outcome))
+        await anext(source)
+
+    kept: list[AsyncIterator[int]] = []
+    portal.run(leave_behind())
     caller = threading.Thread(target=call)
     caller.start()
     assert running.wait(30)
     portal.close()
     caller.join(30)
-    assert outcome == ["cancelled"]
+    assert sorted(outcome) == ["cancelled", "cleaned up"]
 
 
 async def test_on_a_thread_with_a_loop_the_portals_own_thread_runs_it(portal: TurnPortal) -> None:
