@@ -10,6 +10,8 @@ the outcome.
 Rule 2: work that would block the loop is done by the caller itself, which waits anyway, while it leaves the loop to
 others (`run_where_it_waits`); so SQLite is asked without a switch of threads too.
 Rule 3: on a thread that runs an event loop already nobody runs another: such a caller posts.
+Rule 4: nor on the main thread, where handlers of signals run: one that raises (Ctrl-C, a host's time-out) would strike
+the loop between two of its steps, and what it was about to do for others would never be done.
 
 It is for loops on which our own code runs. What belongs to one thread has no place on it.
 
@@ -18,6 +20,7 @@ as much (bench/micro/test_portal.py).
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -72,7 +75,10 @@ class _StandBy(LoopThread):
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None, inherited: LoopThread | None):
         super().__init__(loop_factory, inherited)
         self._turn = threading.Lock()
-        self._wanted = threading.Event()
+        # A lock that is free where somebody is wanted: an Event has a lock of its own, which an interrupt in the middle
+        # of `set()` would leave locked.
+        self._wanted = threading.Lock()
+        self._wanted.acquire()
         self._waiting = 0
         self._turns = 0
         self._crowded = 0
@@ -90,7 +96,7 @@ class _StandBy(LoopThread):
                 if not self.is_stopping:
                     self.loop.run_forever()
                 self._is_in_charge = False
-            self._wanted.clear()  # before it looks who waits: who comes later sees that the turn is free
+            self._wanted.acquire(blocking=False)  # before it looks who waits: who comes later sees a turn that is free
         self._turn.acquire()  # for good
         with self._gate:  # `stop` has posted what it posts
             self.loop.call_soon(self.loop.stop)
@@ -100,15 +106,22 @@ class _StandBy(LoopThread):
     def _stand_by(self) -> None:
         while True:
             turns = self._turns
-            if self._wanted.wait(STAND_BY_S) or (turns == self._turns and not self._turn.locked()):
+            if self._wanted.acquire(timeout=STAND_BY_S) or (turns == self._turns and not self._turn.locked()):
                 return
+
+    def _call_in(self) -> None:
+        """Have the portal's own thread look what there is to do."""
+        with contextlib.suppress(RuntimeError):  # it was called already
+            self._wanted.release()
 
     def is_here(self) -> bool:
         return is_on_loop() and asyncio.get_running_loop() is self.loop
 
     def take(self) -> bool:
         """Take the turn, if it is free and nobody waits."""
-        if self._waiting or self.is_stopping or is_on_loop() or not self._turn.acquire(blocking=False):
+        if self._waiting or self.is_stopping or is_on_loop() or threading.get_ident() == threading.main_thread().ident:
+            return False
+        if not self._turn.acquire(blocking=False):
             return False
         self._turns += 1
         if not self.is_stopping:
@@ -121,7 +134,7 @@ class _StandBy(LoopThread):
         self._turn.release()
         if self._waiting:
             self._crowded = CROWDED_CALLS
-            self._wanted.set()
+            self._call_in()
 
     def post(self, callback: Callable[..., None], *, is_awaited: bool = False) -> bool:
         with self._gate:
@@ -130,7 +143,7 @@ class _StandBy(LoopThread):
             self._waiting += is_awaited
             self.loop.call_soon_threadsafe(callback, self)
         if not self._turn.locked():
-            self._wanted.set()
+            self._call_in()
         return True
 
     def settled(self) -> None:
@@ -146,7 +159,7 @@ class _StandBy(LoopThread):
         with self._gate:
             self.is_stopping = True
             self.loop.call_soon_threadsafe(self.loop.stop)
-        self._wanted.set()
+        self._call_in()
         self.join()
 
 

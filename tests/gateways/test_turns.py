@@ -1,9 +1,14 @@
 """A loop that its callers run in turn: who runs it when, and that nobody is left waiting."""
 
 import asyncio
+import functools
+import os
+import signal
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,6 +30,17 @@ def threads() -> Iterator[WorkerThreads]:
     threads.shutdown()
 
 
+def on_a_thread(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test on a thread that is not the main one, which never runs the loop."""
+
+    @functools.wraps(test)
+    def run(**named: object) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(test, **named).result()
+
+    return run
+
+
 async def thread() -> int:
     await asyncio.sleep(0)
     return threading.get_ident()
@@ -37,10 +53,12 @@ def until_led(portal: TurnPortal) -> None:
         assert time.monotonic() < deadline_s, "the portal's thread keeps the loop"
 
 
+@on_a_thread
 def test_one_thread_that_calls_runs_the_loop_itself(portal: TurnPortal) -> None:
     until_led(portal)
 
 
+@on_a_thread
 def test_a_call_among_others_is_run_by_whoever_has_the_turn(portal: TurnPortal) -> None:
     until_led(portal)
     running, told = threading.Event(), asyncio.Event()
@@ -63,6 +81,7 @@ def test_a_call_among_others_is_run_by_whoever_has_the_turn(portal: TurnPortal) 
     assert ran
 
 
+@on_a_thread
 def test_who_leaves_the_loop_leaves_it_to_those_who_wait(portal: TurnPortal) -> None:
     until_led(portal)
     told = asyncio.Event()
@@ -86,6 +105,7 @@ def test_who_leaves_the_loop_leaves_it_to_those_who_wait(portal: TurnPortal) -> 
     assert not waiter.is_alive()
 
 
+@on_a_thread
 def test_timers_are_served_while_nobody_calls(portal: TurnPortal) -> None:
     until_led(portal)
     rang = threading.Event()
@@ -97,6 +117,7 @@ def test_timers_are_served_while_nobody_calls(portal: TurnPortal) -> None:
     assert rang.wait(30)
 
 
+@on_a_thread
 def test_many_threads_at_once_all_get_their_answers(portal: TurnPortal, threads: WorkerThreads) -> None:
     found: list[tuple[int, int]] = []
 
@@ -118,6 +139,7 @@ def test_many_threads_at_once_all_get_their_answers(portal: TurnPortal, threads:
     portal.run(thread())
 
 
+@on_a_thread
 def test_what_blocks_is_done_by_the_thread_that_waits(portal: TurnPortal, threads: WorkerThreads) -> None:
     until_led(portal)
 
@@ -128,6 +150,7 @@ def test_what_blocks_is_done_by_the_thread_that_waits(portal: TurnPortal, thread
     assert threads.started == 0
 
 
+@on_a_thread
 def test_what_blocks_keeps_nobody_from_the_loop(portal: TurnPortal, threads: WorkerThreads) -> None:
     until_led(portal)
     begun, other_done = threading.Event(), threading.Event()
@@ -151,6 +174,7 @@ def test_what_blocks_keeps_nobody_from_the_loop(portal: TurnPortal, threads: Wor
     until_led(portal)
 
 
+@on_a_thread
 def test_an_errand_of_another_task_is_done_by_a_worker(portal: TurnPortal, threads: WorkerThreads) -> None:
     until_led(portal)
 
@@ -163,6 +187,7 @@ def test_an_errand_of_another_task_is_done_by_a_worker(portal: TurnPortal, threa
     assert here == threading.get_ident() != there
 
 
+@on_a_thread
 def test_the_error_of_what_blocks_is_raised_where_it_was_awaited(portal: TurnPortal, threads: WorkerThreads) -> None:
     async def ask() -> str:
         try:
@@ -174,6 +199,7 @@ def test_the_error_of_what_blocks_is_raised_where_it_was_awaited(portal: TurnPor
     assert "seven" in portal.run(ask())
 
 
+@on_a_thread
 def test_a_call_that_ends_while_its_thread_is_away_leaves_the_loop_in_order(
     portal: TurnPortal, threads: WorkerThreads
 ) -> None:
@@ -192,6 +218,7 @@ def test_a_call_that_ends_while_its_thread_is_away_leaves_the_loop_in_order(
     until_led(portal)
 
 
+@on_a_thread
 def test_closing_cancels_a_call_whose_thread_runs_the_loop(portal: TurnPortal) -> None:
     until_led(portal)
     running = threading.Event()
@@ -233,6 +260,7 @@ async def test_on_a_thread_with_a_loop_the_portals_own_thread_runs_it(portal: Tu
     assert portal.run(thread()) != threading.get_ident()
 
 
+@on_a_thread
 def test_an_interrupt_strikes_the_call_and_the_loop_goes_on(portal: TurnPortal) -> None:
     until_led(portal)
 
@@ -242,3 +270,44 @@ def test_an_interrupt_strikes_the_call_and_the_loop_goes_on(portal: TurnPortal) 
     with pytest.raises(KeyboardInterrupt):
         portal.run(interrupted())
     until_led(portal)
+
+
+def test_the_main_thread_never_runs_the_loop(portal: TurnPortal) -> None:
+    assert [portal.run(thread()) == threading.get_ident() for _ in range(3)] == [False] * 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX signal")
+def test_an_interrupt_of_the_main_thread_is_no_matter_to_others(portal: TurnPortal, threads: WorkerThreads) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    armed: list[bool] = []
+
+    def interrupt(*_: object) -> None:
+        if armed:
+            armed.clear()
+            raise Interrupted
+
+    async def interrupted() -> None:
+        armed.append(True)
+        while True:  # a signal that comes right before the thread waits does not wake it
+            os.kill(os.getpid(), signal.SIGUSR1)
+            await asyncio.sleep(0.005)
+
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return await run_where_it_waits(threads, int)
+
+    def call() -> int:
+        return sum(portal.run(work()) + 1 for _ in range(200))
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            others = [pool.submit(call) for _ in range(2)]
+            for _ in range(50):
+                with pytest.raises(Interrupted):
+                    portal.run(interrupted())
+            assert [other.result(30) for other in others] == [200, 200]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
