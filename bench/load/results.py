@@ -6,7 +6,7 @@ Every number shown anywhere (terminal, Markdown, chart) is computed here from th
 import dataclasses
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 REFERENCES = ("cello", "floor")
@@ -62,6 +62,15 @@ class Result:
     versions: dict[str, dict[str, str]]
     workloads: dict[str, str]
     cells: dict[str, dict[str, Cell]]
+
+    def only(self, workloads: Iterable[str]) -> "Result":
+        """Return the same run with these workloads alone."""
+        chosen = set(workloads)
+        return dataclasses.replace(
+            self,
+            workloads={name: title for name, title in self.workloads.items() if name in chosen},
+            cells={name: row for name, row in self.cells.items() if name in chosen},
+        )
 
     def reference(self, workload: str) -> str | None:
         """Return the peer that the others are compared with at a workload."""

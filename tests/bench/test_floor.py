@@ -179,3 +179,11 @@ def test_the_generator_asks_again_on_a_new_connection_when_the_server_closes(scr
     with Generator(workload, port, core=CORE, connections=1) as generator:
         run = generator.run(6)
     assert (run.requests, run.reconnects) == (6, 3)
+
+
+def test_the_generator_asks_on_as_long_as_it_is_answered_however_often_the_server_closes(scripted):
+    port = scripted(answer("Hello", fields="Connection: close\r\n"))
+    workload = Workload("scripted", "", (Exchange(GET, "Hello", b"Hello"),))
+    with Generator(workload, port, core=CORE, connections=1) as generator:
+        run = generator.run(1300)
+    assert (run.requests, run.reconnects) == (1300, 1300)

@@ -92,6 +92,17 @@ def test_the_newest_run_is_drawn(tmp_path: Path) -> None:
     assert "Old" not in chart
 
 
+def test_a_run_of_one_workload_takes_the_place_of_an_older_one_there_alone(tmp_path: Path) -> None:
+    save(tmp_path, "2026-01-02T0304", json={"cello": cell(5), "old": cell(4)}, post={"cello": cell(5), "old": cell(4)})
+    save(tmp_path, "2026-02-02T0304", json={"cello": cell(5), "new": cell(10)})
+    page = drawn(tmp_path)
+    charts = {name: (tmp_path / "assets" / f"load-{name}.svg").read_text("utf-8") for name in ("json", "post")}
+    assert ("New" in charts["json"], "Old" in charts["json"], "Old" in charts["post"]) == (True, False, True)
+    assert page.count("### Where we lose") == 1
+    assert "the post one: Old needs 0.80" in page
+    assert "the json one: Old" not in page
+
+
 def test_what_a_switch_costs_is_a_table(tmp_path: Path) -> None:
     save(tmp_path, "2026-01-02T0304", json={"cello": cell(5, 5), "cello+cors": cell(6.5, 6.5)})
     assert "6.50 | +1.50 |" in drawn(tmp_path)

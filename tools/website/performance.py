@@ -6,13 +6,15 @@ The page itself is written by hand; what stands between its two markers is repla
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bench.load import chart, machine, report, results
 from bench.load.places import RESULTS
 from bench.load.results import Result, spread
 
+OURS = ("cello", "cello-graphql")
+"""The peers of a run that are cello as one installs it."""
 PAGE = "performance.md"
 PLACE = re.compile(r"<!-- figures -->.*<!-- end of figures -->", flags=re.DOTALL)
 CHARTED = ("json", "async", "param", "post", "plaintext", "websocket")
@@ -39,8 +41,10 @@ def write(pages: Path, folder: Path = RESULTS) -> None:
 def figures(folder: Path, assets: Path) -> Iterator[str]:
     """Give the lines of all figures, and write the charts they show."""
     runs = [results.load(path) for path in sorted(folder.glob("*-load.json"), reverse=True)]
-    rivals = next((run for run in runs if rivals_of(run)), None)
-    if rivals is None:
+    compared = list(newest_by_workload(runs))
+    if compared:
+        yield from comparison(compared, assets)
+    else:
         yield from (
             '!!! note "Nothing is stored yet"',
             "",
@@ -48,8 +52,6 @@ def figures(folder: Path, assets: Path) -> Iterator[str]:
             "    quiet machine and some minutes, and this page draws it.",
             "",
         )
-    else:
-        yield from comparison(rivals, assets)
     switches = next((run for run in runs if any(name.startswith("cello+") for name in run.peers)), None)
     if switches is not None:
         yield from costs(switches)
@@ -62,42 +64,61 @@ def rivals_of(run: Result) -> list[str]:
     return [name for name in run.peers if not ours.match(name)]
 
 
-def comparison(run: Result, assets: Path) -> Iterator[str]:
-    """Give the charts of a run against others, where cello is not the cheapest, and the run's own tables."""
+def newest_by_workload(runs: Iterable[Result]) -> Iterator[Result]:
+    """Give the runs against others, the newest first, each with the workloads that no newer one has."""
+    seen: set[str] = set()
+    for run in runs:
+        if not rivals_of(run):
+            continue
+        names = [name for name in run.workloads if any(cell.counts for cell in run.cells[name].values())]
+        fresh = [name for name in names if name not in seen]
+        seen.update(fresh)
+        if fresh:
+            yield run.only(fresh)
+
+
+def comparison(runs: list[Result], assets: Path) -> Iterator[str]:
+    """Give the charts of runs against others, where cello is not the cheapest, and the runs' own tables."""
     assets.mkdir(parents=True, exist_ok=True)
-    yield f"*{run.date[:10]}, {machine.summary(run.machine)}. {report.noise(run)}*"
+    for run in sorted(runs, key=lambda run: len(run.workloads), reverse=True):
+        yield from (f"*{run.date[:10]}, {machine.summary(run.machine)}. {report.noise(run)}*", "")
+        yield from charts(run, assets)
+    yield from ("### Where we lose", "")
+    yield from [line for run in runs for line in losses(run)] or [
+        "In these runs no rival needed less CPU time per request than cello."
+    ]
     yield ""
-    drawn = [name for name in run.workloads if any(cell.counts for cell in run.cells[name].values())]
-    for name in sorted(drawn, key=lambda name: (CHARTED + tuple(drawn)).index(name)):
+    for run in runs:
+        yield from to_the_floor(run)
+    for run in runs:
+        yield from ('??? abstract "The tables of this run, with every spread and version"', "")
+        tables = report.markdown(run).split("\n", 1)[1]
+        yield from (f"    {line}".rstrip() for line in re.sub(r"^## (.+)$", r"**\1**", tables, flags=re.M).splitlines())
+        yield ""
+
+
+def charts(run: Result, assets: Path) -> Iterator[str]:
+    """Give the charts of a run, and write them."""
+    for name in sorted(run.workloads, key=lambda name: (CHARTED + tuple(run.workloads)).index(name)):
         (assets / f"load-{name}.svg").write_text(chart.draw(run, [name]), "utf-8")
         image = f"![{run.workloads[name]}: server CPU time per request by framework](assets/load-{name}.svg)"
         if name in CHARTED:
             yield from (image, "")
         else:
             yield from (f'??? note "{run.workloads[name]}"', "", f"    {image}", "")
-    yield from ("### Where we lose", "", *losses(run), "", *to_the_floor(run))
-    yield from ('??? abstract "The tables of this run, with every spread and version"', "")
-    tables = report.markdown(run).split("\n", 1)[1]
-    yield from (f"    {line}".rstrip() for line in re.sub(r"^## (.+)$", r"**\1**", tables, flags=re.M).splitlines())
-    yield ""
 
 
 def losses(run: Result) -> Iterator[str]:
     """Give every rival that needs less CPU time than cello at a workload, as a list."""
-    found = False
     for workload, title in run.workloads.items():
-        if run.reference(workload) != "cello":
+        if run.reference(workload) not in OURS:
             yield f"* {title}: cello has no figures in this run."
-            found = True
             continue
         for name in rivals_of(run):
             if name in run.cells[workload] and run.cells[workload][name].counts:
                 ratio, low, high = spread(run.ratios(workload, name))
                 if ratio < 1:
-                    found = True
                     yield f"* {title}: {run.peers[name]} needs {ratio:.2f} of cello's CPU time ({low:.2f}–{high:.2f})."
-    if not found:
-        yield "In this run no rival needed less CPU time per request than cello."
 
 
 def to_the_floor(run: Result) -> Iterator[str]:
@@ -108,7 +129,7 @@ def to_the_floor(run: Result) -> Iterator[str]:
         if run.reference(workload) == "cello" and "floor" in row and row["floor"].counts
     ]
     if shares:
-        yield from (f"The C floor needs less everywhere, of course: {', '.join(shares)} of cello's CPU time.", "")
+        yield from (f"The C floor needs less, of course: {', '.join(shares)} of cello's CPU time.", "")
 
 
 def costs(run: Result) -> Iterator[str]:
