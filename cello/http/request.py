@@ -13,11 +13,11 @@ longer than others.
 
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cello import _speedups
 from cello.errors import BadRequest, ConfigError
-from cello.http import forms, json_codec, media, multipart
+from cello.http import json_codec, media
 from cello.http.body import BodyStream, HeldBody, Spool, collect
 from cello.http.cookies import parse_cookies
 from cello.http.head import FieldList
@@ -25,6 +25,10 @@ from cello.http.headers import FieldText, Headers
 from cello.http.peer import Peer
 from cello.http.ports import BodySource, Client, HeadFields
 from cello.http.url import Query, decode_lenient, encode_path, encode_query, parse_query
+
+if TYPE_CHECKING:
+    from cello.http.forms import FormData, UploadedFile
+    from cello.http.multipart import Parts
 
 
 class Request:
@@ -461,7 +465,7 @@ class Request:
             memo["json"] = json_codec.decode(body)
         return memo["json"]
 
-    def form(self) -> forms.FormData:
+    def form(self) -> "FormData":
         """Return the form in the body: a mapping of fields, and with multipart the files too. The same at every call.
 
         Raises:
@@ -470,15 +474,17 @@ class Request:
             ContentTooLarge: It has too many fields or parts.
         """
         memo = self._remember()
-        form: forms.FormData | None = memo.get("form")
+        form: FormData | None = memo.get("form")
         if form is None:
+            from cello.http.forms import parse_form  # many applications have no form
+
             source = self._source
             if source is not None:
                 self.body()
-            form = memo["form"] = forms.parse_form(self._body, self.content_type, self._limits())
+            form = memo["form"] = parse_form(self._body, self.content_type, self._limits())
         return form
 
-    def files(self) -> dict[str, forms.UploadedFile]:
+    def files(self) -> "dict[str, UploadedFile]":
         """Return the uploaded files by field name, the last one of each; `form().get_files(name)` has them all.
 
         Raises:
@@ -505,7 +511,7 @@ class Request:
         await self._collect()
         return self.json()
 
-    async def form_async(self) -> forms.FormData:
+    async def form_async(self) -> "FormData":
         """Do what `form` does, reading the body first where the route takes it as a stream."""
         await self._collect()
         return self.form()
@@ -513,7 +519,9 @@ class Request:
     async def _collect(self) -> None:
         source = self._source
         if source is not None:
-            limits = self._limits() or multipart.DEFAULT_LIMITS
+            from cello.http.multipart import DEFAULT_LIMITS
+
+            limits = self._limits() or DEFAULT_LIMITS
             self._body = await collect(source, limits.max_spool_memory)
             self._source = None
 
@@ -521,13 +529,15 @@ class Request:
         """Return the body's pieces as they arrive, for `for` and `async for`; at hand already without `stream=True`."""
         return BodyStream(self._source or HeldBody(self._body))
 
-    def parts(self) -> multipart.Parts:
+    def parts(self) -> "Parts":
         """Return the parts of a multipart form as they arrive, for `for` and `async for`; nothing is kept.
 
         Raises:
             UnsupportedMediaType: The Content-Type is not multipart/form-data.
         """
-        return multipart.Parts(self._source or HeldBody(self._body), self.content_type, self._limits())
+        from cello.http.multipart import Parts
+
+        return Parts(self._source or HeldBody(self._body), self.content_type, self._limits())
 
     async def disconnected(self) -> bool:
         """Whether the client has gone; answers at once. Always False where the host does not tell, as under WSGI."""
