@@ -7,6 +7,7 @@ application through the gateway at hand. A test that takes them says: this is th
 import asyncio
 import functools
 import inspect
+import signal
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -24,6 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the plugins: ours also where cello is not installed, but run from its source tree."""
     if not config.pluginmanager.hasplugin("cello"):
         config.pluginmanager.import_plugin("cello.testing_plugin")
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # begun by a shell in the background: children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(missing)  # which a conftest of a folder may have imported before
     settings.register_profile("cello", deadline=None)  # no test asserts how long anything takes
     settings.load_profile("cello")

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from time import monotonic, sleep
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -48,6 +49,7 @@ _BROKEN = (
 )
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _UNAVAILABLE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM", "SQLITE_INTERRUPT", "SQLITE_PROTOCOL")
+RETRY_S = 0.01
 _PRAGMAS = {"journal_mode": "WAL", "synchronous": "NORMAL", "foreign_keys": "ON"}
 
 
@@ -94,11 +96,24 @@ class SqliteDriver:
         )
         try:
             for name, value in self._pragmas.items():
-                raw.execute(f"PRAGMA {name} = {value}")
+                self._set(raw, name, value)
         except sqlite3.Error:
             raw.close()
             raise
         return raw
+
+    def _set(self, raw: sqlite3.Connection, name: str, value: str) -> None:
+        # A file that becomes a WAL one while another connection looks at it is "locked" at once, without any waiting:
+        # so it is for the first workers of a new file.
+        deadline_s = monotonic() + self._timeout_s
+        while True:
+            try:
+                raw.execute(f"PRAGMA {name} = {value}")
+                return
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith(_BUSY) or monotonic() >= deadline_s:
+                    raise
+            sleep(RETRY_S)
 
     async def close(self, raw: sqlite3.Connection) -> None:
         """Close."""
