@@ -25,9 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the plugins: ours also where cello is not installed, but run from its source tree."""
     if not config.pluginmanager.hasplugin("cello"):
         config.pluginmanager.import_plugin("cello.testing_plugin")
-    if (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):  # begun by a shell in the background: children would inherit it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: children would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(missing)  # which a conftest of a folder may have imported before
     settings.register_profile("cello", deadline=None)  # no test asserts how long anything takes

@@ -519,14 +519,12 @@ async def test_what_one_plain_thread_asks_is_done_on_it_in_sqlite(tmp_path: Path
         assert await asyncio.to_thread(ask, database.blocking)
 
 
-async def test_a_new_file_may_be_looked_at_by_others_while_it_is_opened(tmp_path: Path) -> None:
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)
-    ) as other:
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM sqlite_master").fetchall()  # it has a lock now, and the file no WAL yet
+async def test_a_new_file_may_be_written_by_others_while_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")  # SQLite says "locked" at once to who would make it a WAL file now
         leaving = threading.Timer(0.1, other.execute, ["COMMIT"])
         leaving.start()
-        async with await Database.connect(f"sqlite:///{tmp_path}/new.db") as database:
+        async with await Database.connect(f"sqlite:///{path}") as database:
             assert await database.fetch_val("PRAGMA journal_mode") == "wal"
         leaving.join()

@@ -103,8 +103,8 @@ class SqliteDriver:
         return raw
 
     def _set(self, raw: sqlite3.Connection, name: str, value: str) -> None:
-        # A file that becomes a WAL one while another connection looks at it is "locked" at once, without any waiting:
-        # so it is for the first workers of a new file.
+        # A file that becomes a WAL one while another connection is about to write is "locked" at once, without any
+        # waiting: so it is for the first workers of a new file, which all make it one.
         deadline_s = monotonic() + self._timeout_s
         while True:
             try:
