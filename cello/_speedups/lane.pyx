@@ -214,9 +214,13 @@ cdef class Lane(Outlet):
         if self.is_blocked:
             self.watch_unsent()
         self.state.connections.add(self)
+        # What was too much there is not read here at once: a flood would grow by as much with every request handed over.
+        self.is_held_back = not self.transport.is_reading()
         if rest:
             self.held = rest
             self.take_turn()
+        elif self.is_held_back:
+            self.weigh()
 
     cdef object hand_over(self, bytes data):
         """Give the connection with unused bytes to the general lane; return that."""
@@ -238,9 +242,7 @@ cdef class Lane(Outlet):
 
     cdef object leave(self):
         self.is_away = True
-        if self.is_held_back:
-            self.is_held_back = False
-            self.transport.resume_reading()
+        self.is_held_back = False
         self.state.connections.discard(self)
         general = AdoptedConnection(self.track.dispatcher, self.state)
         general.has_eof = self.has_eof

@@ -74,6 +74,7 @@ class AdoptedConnection(Connection):
         self._phase = READY
         self.attach(transport)
         transport.set_protocol(self)
+        self._is_reading = transport.is_reading()  # else it goes on when there is room
         if not can_write:
             self.pause_writing()
 
@@ -82,6 +83,5 @@ class AdoptedConnection(Connection):
 
     def _give_back(self) -> None:
         self.state.connections.discard(self)
-        self.resume_reading()
         self.transport.set_protocol(self._lane)  # type: ignore[arg-type]  # a Lane is a protocol of the transport
         self._lane.take_back(self.parser.take_rest(), self._can_write)

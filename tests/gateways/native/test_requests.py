@@ -110,10 +110,11 @@ async def test_reading_pauses_while_too_many_requests_wait_and_goes_on_afterward
         assert line.connection.transport.is_reading()
 
 
-async def test_a_flood_of_pipelined_requests_is_read_no_faster_than_it_is_answered() -> None:
+@pytest.mark.parametrize("blocking", [None, True])
+async def test_a_flood_of_pipelined_requests_is_read_no_faster_than_it_is_answered(blocking: bool | None) -> None:
     app = App()
     app.set_limits(LimitsConfig(max_pipelined=2, max_requests_per_connection=100_000))
-    app.add_route("/", lambda request: "hi")
+    app.add_route("/", lambda request: "hi", blocking=blocking)
     count = 4_000  # more bytes than are held
     async with working(app) as worker:
         line = await worker.connect()
