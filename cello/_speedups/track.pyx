@@ -251,7 +251,7 @@ cdef class Track:
     cdef recycle(self, Request request):
         """Make the next request of one that has been answered, and that nobody else has or watches.
 
-        PERF: making and dropping one costs 450 instructions, emptying it a sixth of that.
+        PERF: making and dropping one costs 450 instructions, emptying it a quarter of that.
         """
         if not self.is_own_request or Py_REFCNT(request) != 1 or is_watched(request):
             return

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -17,28 +16,11 @@ from cello.messaging import BrokerUnavailable, Consumer, Message, MessagingError
 from cello.messaging.broker import ATTEMPTS_HEADER, ERROR_HEADER
 from cello.messaging.declared import consumer_of
 from cello.messaging.kafka.offsets import Offsets
-from tests.messaging.kafka_cluster import PRODUCE, KafkaCluster, RealKafka, bear_with_the_mock, running_kafka
+from tests.messaging.kafka_cluster import PRODUCE, KafkaCluster
 from tests.messaging.rigs import until
 from tests.messaging.streams import KafkaRig, kafka_config, shared_kafka
 
 pytest.importorskip("aiokafka")
-
-
-@pytest.fixture
-async def kafka() -> AsyncIterator[KafkaRig]:
-    made = KafkaRig()
-    await made.open()
-    made.options = {"group": f"g-{uuid.uuid4().hex[:8]}"}  # in the default order: by partition
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def own() -> Iterator[KafkaCluster | RealKafka]:
-    """A cluster that the test may stop."""
-    with running_kafka() as cluster:
-        bear_with_the_mock()
-        yield cluster
 
 
 def group_of(rig: KafkaRig) -> str:

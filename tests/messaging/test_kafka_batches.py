@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -12,27 +11,10 @@ from cello.errors import ConfigError
 from cello.messaging import BatchError, Message, Outgoing, Producer, Receipt, SendTimeout, TooLarge, Unroutable
 from cello.messaging.kafka.batches import FEW
 from cello.messaging.kafka.partitions import Partitions, Topic
-from tests.messaging.kafka_cluster import PRODUCE, KafkaCluster, RealKafka, bear_with_the_mock, running_kafka
+from tests.messaging.kafka_cluster import PRODUCE, KafkaCluster
 from tests.messaging.streams import KafkaRig, kafka_config, shared_kafka
 
 aiokafka = pytest.importorskip("aiokafka")
-
-
-@pytest.fixture
-async def kafka() -> AsyncIterator[KafkaRig]:
-    made = KafkaRig()
-    await made.open()
-    made.options = {"group": f"g-{uuid.uuid4().hex[:8]}"}
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def own() -> Iterator[KafkaCluster | RealKafka]:
-    """A cluster that the test may stop."""
-    with running_kafka() as cluster:
-        bear_with_the_mock()
-        yield cluster
 
 
 async def receipts(producer: Producer, messages: list[Outgoing]) -> list[Receipt]:
