@@ -1,14 +1,15 @@
 """The blocking facade: an event store for `def` handlers and other plain code.
 
 It runs on the loop of the database's own facade, so that it takes part in its transactions and cannot deadlock; a store
-in memory has a loop of its own.
+in memory has a loop of its own. Appends to SQLite outside of any transaction need no loop (`sqlite_append.py`).
 """
 
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cello.eventsourcing.event import Event, Snapshot
-from cello.eventsourcing.journal import PAGE
+from cello.eventsourcing.journal import PAGE, Placed
+from cello.eventsourcing.records import make_records, tell
 from cello.gateways.turns import TurnPortal
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class BlockingEventStore:
         self.upcaster = store.upcaster
         database: Database | None = store._journal.database
         self._database = None if database is None else database.blocking
+        self._writer = None if database is None else store._journal.make_writer()
         self._portal = TurnPortal() if self._database is None else self._database._loop.portal
 
     def __repr__(self) -> str:
@@ -43,8 +45,19 @@ class BlockingEventStore:
 
     def append(self, aggregate_id: str, events: Iterable[Any] | Any, expected_version: int | None = None) -> int:
         """Append events to the stream of an aggregate, all or none; return its version then."""
-        found: int = self._run(lambda store: store.append(aggregate_id, events, expected_version))
-        return found
+        if self._writer is None or self._database is None or self._database.is_in_transaction:
+            found: int = self._run(lambda store: store.append(aggregate_id, events, expected_version))
+            return found
+        store, most = self._store, self.config.max_events_per_aggregate
+        taken, records = make_records(aggregate_id, events, expected_version, store.upcasters)
+        with store._span(records):
+            self._database._loop.note_held()
+            placed: Placed | None = self._writer.append(records, expected_version, most)
+            if placed is None:  # it is tried again where all is known about why
+                placed = self._run(lambda twin: twin._append(records, expected_version))
+        tell(taken, records, placed)
+        store.bell.ring()
+        return placed.version
 
     def get_events(self, aggregate_id: str, since_version: int = 0) -> list[Event]:
         """Return the events of an aggregate after a version, in order."""
@@ -111,6 +124,8 @@ class BlockingEventStore:
 
     def close(self) -> None:
         """Close the facade: its loop, and its connections where the database is the store's own."""
+        if self._writer is not None:
+            self._writer.close()
         if self._database is None:
             self._portal.close()
         elif getattr(self._store._journal, "owns_database", False):

@@ -5,13 +5,16 @@ they were given out, and leave gaps: who reads "all after 7" may see 9 before 8 
 last position is a row of its own. An append raises it in its own transaction and thereby holds its lock until it has
 committed: positions are in the order of commits, and one that is rolled back is given to the next.
 
-The cost. Appends to one store commit one after the other: as many a second as the server can commit (SQLite does so
-anyway). Readers wait for nobody. On PostgreSQL an append is one statement, so no trip to the server happens under the
-lock; on MySQL two do. Who appends within a transaction of his own keeps all others waiting until its end.
+The cost. Appends to one store commit one after the other: as many a second as the server can commit. Readers wait for
+nobody. On PostgreSQL an append is one statement, so no trip to the server happens under the lock; on MySQL two do. Who
+appends within a transaction of his own keeps all others waiting until its end.
 
 The row of the aggregate in `event_streams` is locked before that, always in this order, so that two appends cannot wait
 for each other; its version is what `expected` is compared with. UNIQUE (aggregate_id, version) would refuse a second
 winner even so.
+
+SQLite lets only one write at a time and needs no rows to lock: there the last position, and the version of a stream,
+are the highest there are (`sqlite_append.py`).
 
 An append whose connection broke is tried again: its events have ids, so that it happens once.
 """
@@ -30,7 +33,7 @@ from cello.eventsourcing.errors import EventsMissing
 from cello.eventsourcing.event import Record
 from cello.eventsourcing.journal import PAGE, Checkpoint, Conflict, Kept, Placed
 from cello.eventsourcing.sql_texts import Texts
-from cello.eventsourcing.sqlite_append import SqliteAppend
+from cello.eventsourcing.sqlite_append import SqliteAppend, SqliteWriter
 
 T = TypeVar("T")
 
@@ -72,14 +75,18 @@ class SqlJournal:
 
     # Appending
 
+    def make_writer(self) -> SqliteWriter | None:
+        """Return what appends for plain functions on their own threads; only SQLite has it."""
+        return None if self._on_sqlite is None else SqliteWriter(self.database, self._on_sqlite)
+
     async def append(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
         """In one transaction; again after a deadlock or a lost connection, but within a transaction of the caller's."""
         insert = self._by_statement if self.kind == "postgresql" else self._by_transaction
+        if self._on_sqlite is not None:
+            insert = self._on_thread
         if current(self.database._core) is not None:
             async with self.database.transaction():  # a savepoint, so that a conflict leaves the rest as it is
                 return await self._or_conflict(insert(records, expected, most))
-        if self._on_sqlite is not None:
-            insert = self._on_thread
         return await self._again(lambda: self._or_conflict(insert(records, expected, most)))
 
     async def _or_conflict(self, appended: Awaitable[Placed]) -> Placed:
@@ -100,7 +107,11 @@ class SqlJournal:
 
     async def _on_thread(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
         assert self._on_sqlite is not None, "only SQLite appends on a thread"
-        placed = await self._on_sqlite.run(records, expected, most)
+        transaction = current(self.database._core)
+        if transaction is None:
+            placed = await self._on_sqlite.run(records, expected, most)
+        else:
+            placed = await self._on_sqlite.run_within(transaction, records, expected, most)
         if placed is None:
             raise Conflict
         return placed
@@ -108,7 +119,7 @@ class SqlJournal:
     async def _by_transaction(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
         texts, count = self._texts, len(records)
         aggregate_id = records[0].aggregate_id
-        isolation = None if self.kind == "sqlite" or current(self.database._core) else "read committed"
+        isolation = None if current(self.database._core) else "read committed"
         async with self.database.transaction(isolation) as tx:
             if expected:
                 version = expected + count

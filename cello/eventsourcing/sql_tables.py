@@ -8,6 +8,10 @@
     {p}projections       how far each projection has come
 
 Data, metadata and snapshots are text, exactly as written. Names compare byte by byte, also on MySQL.
+
+On SQLite, whose writers wait for each other anyway, an append writes {p}events alone: version and position are the
+highest there. {p}event_streams and {p}event_head are what is remembered of those that were archived or deleted, so that
+none is ever given twice; a trigger keeps them. (Files in which every append has raised them read the same.)
 """
 
 _TYPES = {
@@ -46,6 +50,13 @@ _TABLES = {
         "is_fresh {big} NOT NULL, fault {text}, epoch {big} NOT NULL, updated_ms {big} NOT NULL"
     ),
 }
+_REMEMBERED = """
+CREATE TRIGGER IF NOT EXISTS {p}events_remembered AFTER DELETE ON {p}events BEGIN
+    UPDATE {p}event_head SET position = max(position, OLD.position) WHERE id = 1;
+    INSERT INTO {p}event_streams (aggregate_id, version) VALUES (OLD.aggregate_id, OLD.version)
+        ON CONFLICT (aggregate_id) DO UPDATE SET version = max(version, excluded.version);
+END
+"""
 
 
 def statements_for(kind: str, prefix: str) -> list[str]:
@@ -57,4 +68,7 @@ def statements_for(kind: str, prefix: str) -> list[str]:
     ]
     ignore = "INSERT IGNORE INTO" if kind == "mysql" else "INSERT INTO"
     end = "" if kind == "mysql" else " ON CONFLICT DO NOTHING"
-    return [*made, f"{ignore} {prefix}event_head VALUES (1, 0){end}"]
+    made.append(f"{ignore} {prefix}event_head VALUES (1, 0){end}")
+    if kind == "sqlite":
+        made.append(_REMEMBERED.format(p=prefix))
+    return made

@@ -39,25 +39,28 @@ class Texts:
     """
 
     def __init__(self, kind: str, prefix: str) -> None:
-        p, is_mysql = prefix, kind == "mysql"
+        p, is_mysql, is_sqlite = prefix, kind == "mysql", kind == "sqlite"
         now = now_ms(kind)
-        later = "max" if kind == "sqlite" else "greatest"
+        later = "max" if is_sqlite else "greatest"
         self.tables = statements_for(kind, prefix)
 
         self.append = _APPEND.format(p=p)
+        # MySQL and MariaDB
         self.begin_stream = f"INSERT INTO {p}event_streams (aggregate_id, version) VALUES ($1, $2)"
-        if is_mysql:
-            self.raise_or_begin_stream = f"{self.begin_stream} ON DUPLICATE KEY UPDATE version = version + $2"
-        else:
-            self.raise_or_begin_stream = (
-                f"{self.begin_stream} ON CONFLICT (aggregate_id) DO UPDATE SET version = version + $2"
-            )
+        self.raise_or_begin_stream = f"{self.begin_stream} ON DUPLICATE KEY UPDATE version = version + $2"
         self.raise_stream = (
             f"UPDATE {p}event_streams SET version = version + $2 WHERE aggregate_id = $1 AND version = $3"
         )
-        self.version = f"SELECT version FROM {p}event_streams WHERE aggregate_id = $1"
         self.raise_head = f"UPDATE {p}event_head SET position = position + $1 WHERE id = 1"
+
+        self.version = f"SELECT version FROM {p}event_streams WHERE aggregate_id = $1"
         self.head = f"SELECT position FROM {p}event_head WHERE id = 1"
+        if is_sqlite:  # what those rows remember, and what is there (see sql_tables.py)
+            newest = f"SELECT max(version) FROM {p}events WHERE aggregate_id = $1"
+            self.version = f"SELECT max(ifnull(({newest}), 0), ifnull(({self.version}), 0))"
+            self.head = f"SELECT max(ifnull((SELECT max(position) FROM {p}events), 0), ({self.head}))"
+        self.last = f"SELECT ({self.head}), ({self.version})"
+        self.lock = f"DELETE FROM {p}event_head WHERE id = 0"
         self.insert = f"INSERT INTO {p}events ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
         self.place = (
             f"SELECT aggregate_id, version FROM {p}events WHERE event_id = $1 "

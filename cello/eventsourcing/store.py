@@ -9,6 +9,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from time import time_ns
 from types import TracebackType
@@ -17,21 +18,19 @@ from typing import TYPE_CHECKING, Any, Self
 from cello.database.colours import awaited
 from cello.errors import ConfigError
 from cello.eventsourcing.bell import Bell
-from cello.eventsourcing.causes import cause_now
 from cello.eventsourcing.config import EventSourcingConfig
 from cello.eventsourcing.errors import (
     ConcurrencyError,
     DuplicateEvent,
-    EventStoreError,
     StreamFull,
 )
-from cello.eventsourcing.event import LONGEST_ID, Event, Record, Snapshot, as_json, check_name
-from cello.eventsourcing.journal import PAGE, Conflict, Kept
+from cello.eventsourcing.event import Event, Record, Snapshot, as_json
+from cello.eventsourcing.journal import PAGE, Conflict, Kept, Placed
 from cello.eventsourcing.opening import make_journal
+from cello.eventsourcing.records import make_records, tell
 from cello.eventsourcing.upcasting import Upcaster, Upcasters
 from cello.http import json_codec
-from cello.pipeline.models import is_model
-from cello.spans import Spans
+from cello.spans import Span, Spans
 
 if TYPE_CHECKING:
     from cello.database.sql.database import Database
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cello.eventsourcing")
 
-MOST_AT_ONCE = 10_000
 ARCHIVED_AT_ONCE = 1_000
 
 
@@ -156,43 +154,21 @@ class EventStore:
             DuplicateEvent: The id of an event is in the store already, but this is no repetition.
             EventStoreError: An event cannot be stored.
         """
-        check_name(aggregate_id, "an aggregate's id")
-        if expected_version is not None and (type(expected_version) is not int or expected_version < 0):
-            raise EventStoreError(f"expected_version is a number from 0, or None, not {expected_version!r:.80}")
-        taken = _as_events(events)
-        cause = cause_now()
-        records = [self._record(aggregate_id, event, cause) for event in taken]
-        if len(records) > 1 and len({record.event_id for record in records}) < len(records):
-            raise DuplicateEvent("two of the events have the same id")
-        with self.spans.span("append events", "internal", {"cello.events": len(records)}):
-            version = await self._append(taken, records, expected_version)
-        for number, (event, record) in enumerate(zip(taken, records, strict=True), start=version - len(taken) + 1):
-            event.version = number
-            event.aggregate_id = aggregate_id
-            event.schema_version = record.schema_version
+        taken, records = make_records(aggregate_id, events, expected_version, self.upcasters)
+        with self._span(records):
+            placed = await self._append(records, expected_version)
+        tell(taken, records, placed)
         self.bell.ring()
-        return version
-
-    async def _append(self, events: Sequence[Event], records: Sequence[Record], expected: int | None) -> int:
-        try:
-            placed = await self._journal.append(records, expected, self.config.max_events_per_aggregate)
-        except Conflict:
-            return await self._repeated(records, expected)
-        for position, event in enumerate(events, start=placed.position - len(events) + 1):
-            event.position = position
         return placed.version
 
-    def _record(self, aggregate_id: str, event: Event, cause: dict[str, Any]) -> Record:
-        if event.aggregate_id not in (None, aggregate_id):
-            raise EventStoreError(f"{event!r} belongs to another aggregate than {aggregate_id!r:.80}")
-        check_name(event.event_type, "an event's type")
-        check_name(event.id, "an event's id", LONGEST_ID)
-        if cause:
-            event.metadata = {**cause, **event.metadata}
-        metadata = as_json(event.metadata, f"the metadata of {event!r}") if event.metadata else "{}"
-        form = event.schema_version or self.upcasters.newest(event.event_type)
-        data = as_json(event.data, f"the data of {event!r}")
-        return Record(0, aggregate_id, 0, event.id, event.event_type, form, data, metadata, int(event.timestamp * 1000))
+    def _span(self, records: Sequence[Record]) -> AbstractContextManager[Span]:
+        return self.spans.span("append events", "internal", {"cello.events": len(records)})
+
+    async def _append(self, records: Sequence[Record], expected: int | None) -> Placed:
+        try:
+            return await self._journal.append(records, expected, self.config.max_events_per_aggregate)
+        except Conflict:
+            return Placed(await self._repeated(records, expected), 0)
 
     async def _repeated(self, records: Sequence[Record], expected: int | None) -> int:
         """Return the version that the same append led to before, or raise why it could not be made."""
@@ -373,17 +349,6 @@ class EventStore:
     async def archived(self) -> int:
         """Return the position of the last archived event; 0 where there is none."""
         return await self._journal.archived()
-
-
-def _as_events(events: Iterable[Any] | Any) -> list[Event]:
-    if type(events) is not list and (
-        isinstance(events, Event) or is_model(type(events)) or not isinstance(events, Iterable)
-    ):
-        events = [events]
-    taken = [event if isinstance(event, Event) else Event.of(event) for event in events]
-    if not 1 <= len(taken) <= MOST_AT_ONCE:
-        raise EventStoreError(f"an append takes 1-{MOST_AT_ONCE} events, not {len(taken)}")
-    return taken
 
 
 def _as_snapshot(aggregate_id: str, kept: Kept) -> Snapshot:

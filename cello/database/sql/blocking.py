@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, overload
 from cello.database.sql.core import Shared
 from cello.database.sql.driver import Row
 from cello.database.sql.queries import BATCH
-from cello.database.sql.transaction import Transaction
+from cello.database.sql.transaction import Transaction, current
 from cello.gateways.turns import TurnPortal
 from cello.pipeline.threads import is_on_loop
 
@@ -29,9 +29,13 @@ class _Loop:
         self.on_held_loop: Callable[[], None] | None = None
 
     def run(self, awaitable: Awaitable[T]) -> T:
+        self.note_held()
+        return self.portal.run(awaitable)
+
+    def note_held(self) -> None:
+        """Tell whoever wants to know that somebody waits, if it is on an event loop."""
         if self.on_held_loop is not None and is_on_loop():
             self.on_held_loop()
-        return self.portal.run(awaitable)
 
 
 class BlockingQueries:
@@ -126,6 +130,11 @@ class BlockingDatabase(BlockingQueries):
     def blocking(self) -> Self:
         """Itself, so that code for either object works."""
         return self
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction of this database is open in the calling context."""
+        return self._inner is not None and current(self._inner._core) is not None
 
     def transaction(self, isolation: str | None = None, *, read_only: bool = False) -> "BlockingTransaction":
         """Return a transaction for `with`; inside another one of this database it is a savepoint."""
