@@ -22,6 +22,7 @@ SOURCES = {
     "cello._speedups.frames": "cello/_speedups/frames.pyx",
     "cello._speedups.head": "cello/_speedups/head.pyx",
     "cello._speedups.lane": "cello/_speedups/lane.pyx",
+    "cello._speedups.late_task": "cello/_speedups/late_task.pyx",
     "cello._speedups.paths": "cello/_speedups/paths.pyx",
     "cello._speedups.raw": "cello/_speedups/raw.pyx",
     "cello._speedups.recorder": "cello/features/prometheus/recorder.py",

@@ -19,7 +19,7 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 
 MODULES = (
-    *("bucket", "frames", "head", "lane", "paths", "raw", "recorder", "request", "runner", "slots"),
+    *("bucket", "frames", "head", "lane", "late_task", "paths", "raw", "recorder", "request", "runner", "slots"),
     *("socket_link", "socket_task"),
     *("table", "track", "tree"),
     *(("transport",) if sys.platform == "linux" else ()),

@@ -41,6 +41,7 @@ from cello.pipeline.course import TOOK_TOO_LONG, adopting, drive_async
 from cello.pipeline.result import ReturnedAwaitable
 from cello.pipeline.run import abandoning, recovering, resuming, run_rest, settled
 
+call_back = Task.add_done_callback
 logger = logging.getLogger("cello")
 
 cdef double NEVER = INFINITY, IDLE_BEFORE_DRAIN = IDLE_BEFORE_DRAIN_S
@@ -412,8 +413,11 @@ cdef class Lane(Outlet):
     cdef answer_later(self, PlanView view, Request request):
         """Answer on the loop: at once where the handler does not really wait.
 
-        PERF: the task is the handler's own, and its value is shaped behind it: 0.7 µs less than a task of `run_async`.
+        PERF: the handler's own coroutine is what takes the first step, and its value is shaped behind it: 0.7 µs less
+        than `run_async`.
         """
+        cdef Kind kind = RESPONSE
+        cdef bint is_waiting = False
         plan = view.plan
         if not HAS_EAGER_TASKS or not view.is_bare:
             self.pursue(view, request, self.track.dispatcher.answer_async(plan, request), None)
@@ -422,38 +426,52 @@ cdef class Lane(Outlet):
         work = None
         PyContext_Enter(context)
         try:
-            coroutine = view.handler()(request)
+            value = view.handler()(request)
+            if type(value) is CoroutineType:
+                value = self.track.starter.step(value, context, &is_waiting)
+            if not is_waiting:
+                value = shape(view, request, value, &kind)
+        except ReturnedAwaitable as found:  # something else that can be awaited
+            work = run_rest(plan, request, resuming(plan, request, found.awaitable, view.depth, None))
+        except CancelledError as error:
+            work = give_up(self.track.dispatcher, plan, request, error, True)
         except Exception as error:
-            work = recovering(plan, request, error, view.depth)
+            work = run_rest(plan, request, recovering(plan, request, error, view.depth))
         finally:
             PyContext_Exit(context)
-        if work is None and type(coroutine) is not CoroutineType:  # something else that can be awaited
-            work = resuming(plan, request, coroutine, view.depth, None)
         if work is not None:
-            self.pursue(view, request, run_rest(plan, request, work), context)
-            return
-        task = Task(coroutine, loop=self.track.loop, context=context, eager_start=True)
-        if task.done():
-            self.finish_handler(view, request, task, context)
-            return
-        if plan.timeout_s is not None:
-            plan.deadlines.watch().add(task, plan.timeout_s)
-        self.wait_for(view, request, task, context)
-        task.add_done_callback(self.on_handler_done, context=self.context)
+            self.pursue(view, request, work, context)
+        elif not is_waiting:
+            self.deliver(view, request, kind, value, context)
+        else:
+            task = self.track.starter.wait(value)
+            if plan.timeout_s is not None:
+                plan.deadlines.watch().add(task, plan.timeout_s)
+            self.wait_for(view, request, task, context)
+            call_back(task, self.on_handler_done, context=self.context)
 
     cdef pursue(self, PlanView view, Request request, work, context):
         """Await a coroutine of the settled response, in `context` or a copy of the current one."""
+        cdef bint is_waiting = False
         if context is None:
             context = PyContext_CopyCurrent()  # as the task would; what follows the answer is to have the same
         if HAS_EAGER_TASKS:
-            task = Task(work, loop=self.track.loop, context=context, eager_start=True)
-            if task.done():
-                self.finish(view, request, task, context)
+            PyContext_Enter(context)
+            try:
+                response = self.track.starter.step(work, context, &is_waiting)
+            except CancelledError as error:
+                self.pursue(view, request, give_up(self.track.dispatcher, None, request, error, True), None)
                 return
+            finally:
+                PyContext_Exit(context)
+            if not is_waiting:
+                self.send(view, request, response, context)
+                return
+            task = self.track.starter.wait(response)
         else:
             task = Task(work, loop=self.track.loop, context=context)
         self.wait_for(view, request, task, context)
-        task.add_done_callback(self.on_response, context=self.context)
+        call_back(task, self.on_response, context=self.context)
 
     cdef wait_for(self, PlanView view, Request request, task, context):
         self.task, self.task_context, self.request, self.view = task, context, request, view
@@ -536,6 +554,10 @@ cdef class Lane(Outlet):
                 self.pursue(view, request, give_up(self.track.dispatcher, None, request, error, True), None)
                 return
             response = None
+        self.send(view, request, response, context)
+
+    cdef send(self, PlanView view, Request request, response, context):
+        """Answer with a response; None where there is nobody left to answer."""
         if response is not None:
             self.deliver(view, request, RESPONSE, response, context)
         elif not self.is_lost:

@@ -1,6 +1,7 @@
 """The C-level door to what lanes share; what the words mean is said in track.pyx."""
 
 from cello._speedups.head cimport HeadFields
+from cello._speedups.late_task cimport Starter
 from cello._speedups.paths cimport PathIndex
 from cello._speedups.raw cimport RawProtocol
 from cello._speedups.request cimport Request
@@ -33,6 +34,7 @@ cdef class Track:
     cdef readonly long long served
     cdef object loop, app, request_class, plan_for
     cdef set tasks
+    cdef Starter starter
     cdef PathIndex index
     cdef dict views
     cdef Tree tree

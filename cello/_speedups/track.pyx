@@ -13,6 +13,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1
 from libc.string cimport memchr, memcmp, memcpy
 
 from cello._speedups.head cimport ABSENT, Field, HeadFields, Scan, make_head_fields, method_name, scan_head
+from cello._speedups.late_task cimport Starter
 from cello._speedups.paths cimport Match, PathIndex, values_of
 from cello._speedups.request cimport Request
 from cello._speedups.runner cimport JSON, TEXT, Kind, PlanView
@@ -71,6 +72,7 @@ cdef class Track:
         self.state = state
         self.loop = state.loop
         self.tasks = state.tasks
+        self.starter = Starter(state.loop)
         self.app = dispatcher.app
         self.request_class = dispatcher.request_class
         self.is_own_request = self.request_class is Request
