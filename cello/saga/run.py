@@ -350,7 +350,8 @@ class Run:
             record.status = SagaStatus.RUNNING
 
     async def _end(self, status: SagaStatus) -> None:
-        self.record.status, self.record.ended_ms = status, self._now_ms()
+        # This clock may be some milliseconds behind the database's, of which the beginning is.
+        self.record.status, self.record.ended_ms = status, max(self.record.started_ms, self._now_ms())
         await self._save(due_ms=NEVER_MS)
         self._say("%s", status, level=logging.INFO if status is SagaStatus.COMPLETED else logging.WARNING)
 

@@ -128,6 +128,14 @@ async def test_all_steps_are_done_in_order(store: str, is_async: bool) -> None:
         assert shop.runs[2].results == {"reserve": {"done": "reserve"}, "charge": {"done": "charge"}}
 
 
+async def test_no_execution_ends_before_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    saga = saga_of(Shop().step("reserve"))
+    async with sagas("sqlite://:memory:", saga) as orchestrator:
+        monkeypatch.setattr("cello.saga.run.Run._now_ms", lambda run: run.record.started_ms - 3)  # its clock is behind
+        status = (await orchestrator.execute(saga.name)).get_status()
+        assert status["started_at"] == status["completed_at"]
+
+
 @obeys("max_retries", "retry_delay_ms")
 async def test_a_step_that_fails_is_tried_again_with_the_same_key(store: str) -> None:
     shop = Shop(charge=2)
