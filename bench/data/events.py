@@ -3,7 +3,8 @@
 Both keep the same aggregate, an account of deposits. An append saves one event at the version it is expected to have;
 every one is committed and on the disk before the next (SQLite: synchronous=FULL, the library's default too). A load
 makes an aggregate of its events, of which there are EVENTS; neither side uses snapshots. One caller, one connection, in
-rounds that alternate. Shown are the median of the rounds, the ratio to the library, and the spread (quartiles).
+rounds that alternate; then a crowd of callers, each with an aggregate of its own. Shown are the median of the rounds,
+the ratio to the library, and the spread (quartiles).
 
 The library is for plain functions: its peer is `.blocking`. Async code must call it by `asyncio.to_thread`, not to hold
 its loop: that row is the peer of the async store, whose SQLite is on a thread too.
@@ -43,6 +44,7 @@ URLS = {
 KINDS = ("sqlite", *URLS)
 THEIRS = "eventsourcing"
 EVENTS = 10
+CROWD = 16
 PREFIX = "bench_"
 TABLES = ("events", "events_archive", "event_streams", "event_head", "event_snapshots", "projections", "leases")
 
@@ -212,19 +214,20 @@ async def measure(kind: str, folder: str, rounds: int, count: int) -> None:
             runs = {"cello .blocking": ours_blocking(store), "cello": ours(store)}
             if app is not None:
                 runs = {THEIRS: theirs(app), f"{THEIRS}, to_thread": theirs_from_async_code(app), **runs}
-            for what in ("append", "load"):
+            for what, callers in (("append", 1), ("load", 1), ("append", CROWD)):
                 taken: dict[str, list[float]] = {name: [] for name in runs}
                 for each in runs.values():
                     await each[what](20)
-                for _ in range(rounds):
+                for _ in range(rounds if callers == 1 else max(2, rounds // 5)):
                     for name, each in runs.items():
                         started_s = time.perf_counter()
-                        await each[what](count)
-                        taken[name].append(count / (time.perf_counter() - started_s))
+                        await asyncio.gather(*[each[what](count) for _ in range(callers)])
+                        taken[name].append(callers * count / (time.perf_counter() - started_s))
+                title = what if callers == 1 else f"{what}, {callers} at once"
                 for name, found in taken.items():
                     low, middle, high = statistics.quantiles(found, n=4)
                     ratio = f"×{middle / statistics.median(taken[THEIRS]):4.2f}" if THEIRS in taken else "     "
-                    print(f"  {what:7} {name:24} {middle:8.0f}/s  {ratio}  ({low:.0f}-{high:.0f})")
+                    print(f"  {title:18} {name:24} {middle:8.0f}/s  {ratio}  ({low:.0f}-{high:.0f})")
     finally:
         if app is not None:
             await asyncio.to_thread(app.close)

@@ -33,7 +33,8 @@ from cello.eventsourcing.errors import EventsMissing
 from cello.eventsourcing.event import Record
 from cello.eventsourcing.journal import PAGE, Checkpoint, Conflict, Kept, Placed
 from cello.eventsourcing.sql_texts import Texts
-from cello.eventsourcing.sqlite_append import SqliteAppend, SqliteWriter
+from cello.eventsourcing.sqlite_append import SqliteAppend, SqliteWriter, Wanted
+from cello.eventsourcing.sqlite_line import SqliteLine
 
 T = TypeVar("T")
 
@@ -60,7 +61,8 @@ class SqlJournal:
         self.leases = Leases(database, prefix)
         self._texts = Texts(self.kind, prefix)
         self.owns_database = owns_database
-        self._on_sqlite = SqliteAppend(database, self._texts) if self.kind == "sqlite" else None
+        self._sqlite = SqliteAppend(database._core.statements, self._texts) if self.kind == "sqlite" else None
+        self._line = None if self._sqlite is None else SqliteLine(database, self._sqlite)
 
     async def open(self) -> None:
         """Connect, and make the tables."""
@@ -77,12 +79,12 @@ class SqlJournal:
 
     def make_writer(self) -> SqliteWriter | None:
         """Return what appends for plain functions on their own threads; only SQLite has it."""
-        return None if self._on_sqlite is None else SqliteWriter(self.database, self._on_sqlite)
+        return None if self._sqlite is None else SqliteWriter(self.database, self._sqlite)
 
     async def append(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
         """In one transaction; again after a deadlock or a lost connection, but within a transaction of the caller's."""
         insert = self._by_statement if self.kind == "postgresql" else self._by_transaction
-        if self._on_sqlite is not None:
+        if self._line is not None:
             insert = self._on_thread
         if current(self.database._core) is not None:
             async with self.database.transaction():  # a savepoint, so that a conflict leaves the rest as it is
@@ -106,12 +108,12 @@ class SqlJournal:
         return Placed(row["version"], row["position"])
 
     async def _on_thread(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
-        assert self._on_sqlite is not None, "only SQLite appends on a thread"
-        transaction = current(self.database._core)
+        assert self._line is not None, "only SQLite appends on a thread"
+        wanted, transaction = Wanted(records, expected, most), current(self.database._core)
         if transaction is None:
-            placed = await self._on_sqlite.run(records, expected, most)
+            placed = await self._line.append(wanted)
         else:
-            placed = await self._on_sqlite.run_within(transaction, records, expected, most)
+            placed = await self._line.append_within(transaction, wanted)
         if placed is None:
             raise Conflict
         return placed

@@ -13,66 +13,84 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from time import monotonic, perf_counter
+from typing import NamedTuple
 
 from cello.database.sql.database import Database
 from cello.database.sql.sqlite import SqliteDriver
-from cello.database.sql.transaction import Transaction
+from cello.database.sql.statements import Statements
 from cello.eventsourcing.event import Record
 from cello.eventsourcing.journal import Placed
 from cello.eventsourcing.sql_texts import Texts
 
-Wanted = tuple[Sequence[Record], int | None, int]
-"""What a journal's `append` takes."""
+
+class Wanted(NamedTuple):
+    """What a journal's `append` takes."""
+
+    records: Sequence[Record]
+    expected: int | None
+    most: int
+
+
+Outcome = Placed | sqlite3.IntegrityError | None
+"""None: the stream has another version, or no room."""
 
 
 class SqliteAppend:
-    """Appends, for `async def`.
+    """The statements of an append, on the thread that calls.
 
     Args:
-        database: Where to.
-        texts: The statements.
+        statements: Of the database.
+        texts: Those of the store.
+
+    Attributes:
+        insert: The statement that stands for all of them in statistics.
     """
 
-    def __init__(self, database: Database, texts: Texts) -> None:
-        self._database = database
-        statements = database._core.statements
+    def __init__(self, statements: Statements, texts: Texts) -> None:
         self.insert = statements.get(texts.insert)
         self._last = statements.get(texts.last)
         self._lock = statements.get(texts.lock)
 
-    async def run(self, *wanted: *Wanted) -> Placed | None:
-        """Append in a transaction of its own; None where the stream has another version, or no room."""
-        return await self._database._core.run(self._alone, self.insert, wanted)
+    def transact(self, raw: sqlite3.Connection, batch: Sequence[Wanted]) -> list[Outcome]:
+        """Append from BEGIN to COMMIT, each of the batch whole or not at all, whatever becomes of the others.
 
-    async def run_within(self, transaction: Transaction, *wanted: *Wanted) -> Placed | None:
-        """Append within a transaction of the caller's."""
-        return await transaction._run(self._within, self.insert, wanted)
-
-    async def _alone(self, raw: sqlite3.Connection, _: str, wanted: Wanted) -> Placed | None:
-        return await _driver(self._database).run(self.transact, raw, *wanted)
-
-    async def _within(self, raw: sqlite3.Connection, _: str, wanted: Wanted) -> Placed | None:
-        return await _driver(self._database).run(self._lock_and_append, raw, *wanted)
-
-    def transact(self, raw: sqlite3.Connection, *wanted: *Wanted) -> Placed | None:
-        """Append from BEGIN to COMMIT, on the calling thread."""
+        Raises:
+            sqlite3.Error: Nothing was appended at all.
+        """
         try:
             raw.execute("BEGIN IMMEDIATE")
-            placed = self._append(raw, *wanted)
-            raw.execute("ROLLBACK" if placed is None else "COMMIT")
+            outcomes = [self._try(raw, wanted) for wanted in batch]
+            raw.execute("COMMIT" if any(type(outcome) is Placed for outcome in outcomes) else "ROLLBACK")
         except BaseException:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
             raise
-        return placed
+        return outcomes
 
-    def _lock_and_append(self, raw: sqlite3.Connection, *wanted: *Wanted) -> Placed | None:
-        raw.execute(self._lock.sql)  # a transaction that began for reading only has no lock yet
-        return self._append(raw, *wanted)
+    def append_within(self, raw: sqlite3.Connection, wanted: Wanted) -> Placed | None:
+        """Append in a transaction of the caller's, which is to be rolled back to where it was if this raises."""
+        raw.execute(self._lock.sql)  # one that began for reading only has no lock yet
+        return self._append(raw, wanted)
 
-    def _append(
-        self, raw: sqlite3.Connection, records: Sequence[Record], expected: int | None, most: int
-    ) -> Placed | None:
+    def _try(self, raw: sqlite3.Connection, wanted: Wanted) -> Outcome:
+        are_several = len(wanted.records) > 1  # one is undone by SQLite itself
+        if are_several:
+            raw.execute("SAVEPOINT append")
+        outcome: Outcome
+        try:
+            outcome = self._append(raw, wanted)
+        except sqlite3.IntegrityError as error:
+            if not raw.in_transaction:  # a trigger of somebody else's has ended it
+                raise
+            if are_several:
+                raw.execute("ROLLBACK TO append")
+            outcome = error
+        if are_several:
+            raw.execute("RELEASE append")
+        return outcome
+
+    def _append(self, raw: sqlite3.Connection, wanted: Wanted) -> Placed | None:
+        records, expected, most = wanted
         aggregate_id, count = records[0].aggregate_id, len(records)
         position, version = raw.execute(self._last.sql, self._last.values((aggregate_id,), {})).fetchone()
         if expected not in (None, version) or 0 < most < version + count:
@@ -113,7 +131,7 @@ class SqliteWriter:
         self._raw: sqlite3.Connection | None = None
         self._opened_s = self._failed_s = 0.0
 
-    def append(self, *wanted: *Wanted) -> Placed | None:
+    def append(self, records: Sequence[Record], expected: int | None, most: int) -> Placed | None:
         """Append in a transaction of its own; None where that was not to be, for whatever reason: nothing was done."""
         if self._pid != os.getpid():
             self._inherited.append(self._raw)  # the parent's: never used, and never closed
@@ -123,14 +141,15 @@ class SqliteWriter:
             if self._failed_s > started_s:  # who waited meanwhile need not wait for the same again
                 return None
             try:
-                placed = self._append.transact(self._connection(), *wanted)
+                (outcome,) = self._append.transact(self._connection(), (Wanted(records, expected, most),))
             except sqlite3.Error:
                 self._failed_s = perf_counter()
                 self._disconnect()
                 return None
-        if placed is not None:
-            self._shared.statistics.add(self._append.insert.text, perf_counter() - started_s)
-        return placed
+        if not isinstance(outcome, Placed):
+            return None
+        self._shared.statistics.add(self._append.insert.text, perf_counter() - started_s)
+        return outcome
 
     def close(self) -> None:
         """Close the connection; a later append opens another."""
@@ -152,9 +171,3 @@ class SqliteWriter:
         raw, self._raw = self._raw, None
         if raw is not None:
             raw.close()
-
-
-def _driver(database: Database) -> SqliteDriver:
-    driver = database._core.driver
-    assert isinstance(driver, SqliteDriver), "only SQLite appends on a thread"
-    return driver
