@@ -42,6 +42,12 @@ cdef Py_ssize_t scan_head(
     const unsigned char* data, Py_ssize_t size, Scan* scan, Field* fields, int capacity
 ) noexcept nogil
 
+cdef Py_ssize_t scan_line(const unsigned char* data, Py_ssize_t size, Scan* scan) noexcept nogil
+
+cdef Py_ssize_t scan_fields(
+    const unsigned char* data, Py_ssize_t size, Py_ssize_t begin, Scan* scan, Field* fields, int capacity
+) noexcept nogil
+
 cdef str method_name(const unsigned char* data, Py_ssize_t size)
 
 

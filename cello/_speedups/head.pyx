@@ -96,10 +96,16 @@ cdef Py_ssize_t scan_head(
         The size of the head, its empty line included; or INCOMPLETE; or FAULTY, with status, offset and reason set; or
         CROWDED, when it has more fields than `capacity`.
     """
+    cdef Py_ssize_t line_size = scan_line(data, size, scan)
+    if line_size <= 0:
+        return line_size
+    return scan_fields(data, size, line_size, scan, fields, capacity)
+
+
+cdef Py_ssize_t scan_line(const unsigned char* data, Py_ssize_t size, Scan* scan) noexcept nogil:
+    """Scan the request line at the start of `data`; return its size, line end included, or INCOMPLETE or FAULTY."""
     cdef size_t end = <size_t>size
-    cdef size_t p, start, value_end
-    cdef int count = 0
-    cdef Field* field
+    cdef size_t p, start
 
     p = run(data, 0, TOKEN)
     if p >= end:
@@ -131,8 +137,17 @@ cdef Py_ssize_t scan_head(
     scan.minor = data[p + 7] - c"0"
     if scan.major != 1:
         return fault(scan, 505, p, b"only HTTP/1.0 and HTTP/1.1 are spoken here")
-    p += 10
+    return <Py_ssize_t>(p + 10)
 
+
+cdef Py_ssize_t scan_fields(
+    const unsigned char* data, Py_ssize_t size, Py_ssize_t begin, Scan* scan, Field* fields, int capacity
+) noexcept nogil:
+    """Scan the field lines that begin in `data` at `begin`; return what `scan_head` does."""
+    cdef size_t end = <size_t>size
+    cdef size_t p = <size_t>begin, start, value_end
+    cdef int count = 0
+    cdef Field* field
     scan.host = scan.content_length = scan.transfer_encoding = ABSENT
     scan.connection = scan.expect = scan.upgrade = ABSENT
     while True:

@@ -14,10 +14,10 @@ Rule 2. Only an application's own texts are in the tables, so no client can crow
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.tuple cimport PyTuple_GET_ITEM
-from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp
 
+from cello._speedups.ascii cimport ascii_text
 from cello._speedups.tree cimport Node, Tree
 
 cdef extern from *:
@@ -209,6 +209,8 @@ cdef class PathIndex:
     def look_up(self, bytes method not None, bytes path not None):
         """Return (value, parameters) or None; for tests and benchmarks."""
         cdef Match match
+        if not path.isascii():
+            return None  # no request line has it
         cdef void* found = self.find(
             <const unsigned char*>PyBytes_AS_STRING(method), PyBytes_GET_SIZE(method),
             <const unsigned char*>PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path), &match,
@@ -256,7 +258,5 @@ cdef dict values_of(const Match* match, const unsigned char* path):
     cdef dict values = {}
     cdef int index
     for index in range(match.count):
-        values[<object>PyTuple_GET_ITEM(names, index)] = PyUnicode_DecodeLatin1(
-            <const char*>path + match.spans[index].start, match.spans[index].size, NULL
-        )
+        values[<object>PyTuple_GET_ITEM(names, index)] = ascii_text(path + match.spans[index].start, match.spans[index].size)
     return values

@@ -54,16 +54,22 @@ cdef class Track:
     cdef Kind plain_kind
     cdef double idle_s, write_s, tick_s
     # The last head of a static route without a body, and what came of it.
-    cdef const unsigned char* last_start  # in the bytes that `last_fields` holds
+    cdef bytes last_data
+    cdef const unsigned char* last_start  # in `last_data`
     cdef Py_ssize_t last_size  # 0: there is none
     cdef str last_method, last_path, last_query
     cdef HeadFields last_fields
     cdef PlanView last_view
+    # What came behind the last request line, and what it says of a body.
+    cdef const unsigned char* known_start  # in the bytes that `known_fields` holds
+    cdef Py_ssize_t known_size, known_body_size
+    cdef HeadFields known_fields
     cdef Request spare  # for the next one
 
     cdef bint is_draining(self) noexcept
     cdef double now(self) except? -1.0
     cdef Request read(self, bytes data, Py_ssize_t at, object peer, Reading* reading)
+    cdef bint is_known_rest(self, const unsigned char* rest, Py_ssize_t size) noexcept nogil
     cdef Request repeat(self, object peer, Reading* reading)
     cdef Request blank(self)
     cdef recycle(self, Request request)
