@@ -32,7 +32,7 @@ class BlockingEventStore:
         self.upcaster = store.upcaster
         database: Database | None = store._journal.database
         self._database = None if database is None else database.blocking
-        self._writer = None if database is None else store._journal.make_writer()
+        self._writer = None if database is None else store._journal.writer
         self._portal = TurnPortal() if self._database is None else self._database._loop.portal
 
     def __repr__(self) -> str:
@@ -124,8 +124,6 @@ class BlockingEventStore:
 
     def close(self) -> None:
         """Close the facade: its loop, and its connections where the database is the store's own."""
-        if self._writer is not None:
-            self._writer.close()
         if self._database is None:
             self._portal.close()
         elif getattr(self._store._journal, "owns_database", False):

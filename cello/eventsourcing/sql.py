@@ -49,20 +49,33 @@ class SqlJournal:
         database: Where the tables are.
         prefix: What their names begin with.
         owns_database: Whether to close it in the end.
+        writer: The one of its twin; only SQLite has one.
 
     Attributes:
         kind: "sqlite", "postgresql" or "mysql".
         leases: Of all processes that use the database.
+        writer: What appends to SQLite, for plain functions too.
     """
 
-    def __init__(self, database: Database, prefix: str, *, owns_database: bool) -> None:
+    def __init__(
+        self, database: Database, prefix: str, *, owns_database: bool, writer: SqliteWriter | None = None
+    ) -> None:
         self.database = database
         self.kind: str = database._shared.address.kind
         self.leases = Leases(database, prefix)
+        self._prefix = prefix
         self._texts = Texts(self.kind, prefix)
         self.owns_database = owns_database
-        self._sqlite = SqliteAppend(database._core.statements, self._texts) if self.kind == "sqlite" else None
-        self._line = None if self._sqlite is None else SqliteLine(database, self._sqlite)
+        self.writer = writer
+        self._line: SqliteLine | None = None
+        if self.kind == "sqlite":
+            append = SqliteAppend(database._core.statements, self._texts)
+            self.writer = SqliteWriter(database, append) if writer is None else writer
+            self._line = SqliteLine(database, append, self.writer)
+
+    def twin(self, database: Database) -> "SqlJournal":
+        """Return this journal on another pool of the same database."""
+        return SqlJournal(database, self._prefix, owns_database=False, writer=self.writer)
 
     async def open(self) -> None:
         """Connect, and make the tables."""
@@ -72,26 +85,35 @@ class SqlJournal:
 
     async def close(self) -> None:
         """Close the database, if it is the store's own."""
+        if self.writer is not None:
+            self.writer.close()
         if self.owns_database:
             await self.database.disconnect()
 
     # Appending
 
-    def make_writer(self) -> SqliteWriter | None:
-        """Return what appends for plain functions on their own threads; only SQLite has it."""
-        return None if self._sqlite is None else SqliteWriter(self.database, self._sqlite)
-
     async def append(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
         """In one transaction; again after a deadlock or a lost connection, but within a transaction of the caller's."""
-        insert = self._by_statement if self.kind == "postgresql" else self._by_transaction
         if self._line is not None:
-            insert = self._on_thread
+            return await self._on_sqlite(self._line, Wanted(records, expected, most))
+        insert = self._by_statement if self.kind == "postgresql" else self._by_transaction
         if current(self.database._core) is not None:
             async with self.database.transaction():  # a savepoint, so that a conflict leaves the rest as it is
                 return await self._or_conflict(insert(records, expected, most))
         return await self._again(lambda: self._or_conflict(insert(records, expected, most)))
 
-    async def _or_conflict(self, appended: Awaitable[Placed]) -> Placed:
+    async def _on_sqlite(self, line: SqliteLine, wanted: Wanted) -> Placed:
+        placed: Placed | None
+        if current(self.database._core) is None:
+            placed = await self._again(lambda: line.append(wanted))
+        else:
+            async with self.database.transaction() as transaction:
+                placed = await self._or_conflict(line.append_within(transaction, wanted))
+        if placed is None:
+            raise Conflict
+        return placed
+
+    async def _or_conflict(self, appended: Awaitable[T]) -> T:
         try:
             return await appended
         except UniqueViolation as error:
@@ -106,17 +128,6 @@ class SqlJournal:
         if row is None:
             raise Conflict
         return Placed(row["version"], row["position"])
-
-    async def _on_thread(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
-        assert self._line is not None, "only SQLite appends on a thread"
-        wanted, transaction = Wanted(records, expected, most), current(self.database._core)
-        if transaction is None:
-            placed = await self._line.append(wanted)
-        else:
-            placed = await self._line.append_within(transaction, wanted)
-        if placed is None:
-            raise Conflict
-        return placed
 
     async def _by_transaction(self, records: Sequence[Record], expected: int | None, most: int) -> Placed:
         texts, count = self._texts, len(records)

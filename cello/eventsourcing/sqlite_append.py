@@ -8,6 +8,7 @@ PERF: 31 → 23 µs for the statements of an append without the disk's sync, and
 against rows that are raised; bench/data/events.py.
 """
 
+import copy
 import os
 import sqlite3
 import threading
@@ -31,6 +32,8 @@ class Wanted(NamedTuple):
     most: int
 
 
+CLOSE_S = 5.0
+"""How long the end of a store waits for an append that is under way."""
 Outcome = Placed | sqlite3.IntegrityError | None
 """None: the stream has another version, or no room."""
 
@@ -107,11 +110,12 @@ class SqliteAppend:
 
 
 class SqliteWriter:
-    """Appends for plain functions, on the thread that they are on: no event loop has a part in it.
+    """Appends on whatever thread calls: plain functions on their own, coroutines on one of the driver's.
 
     All threads of a process share one connection, in turn: SQLite lets only one write anyway.
 
-    PERF: 74 → 28 µs an append without the disk's sync, against the loop of the blocking facade; bench/data/events.py.
+    PERF: 74 → 28 µs an append of a plain function without the disk's sync, against the loop of the blocking facade;
+    bench/data/events.py.
 
     Args:
         database: Where to.
@@ -130,32 +134,47 @@ class SqliteWriter:
         self._lock = threading.Lock()
         self._raw: sqlite3.Connection | None = None
         self._opened_s = self._failed_s = 0.0
+        self._failure = sqlite3.Error()
 
     def append(self, records: Sequence[Record], expected: int | None, most: int) -> Placed | None:
         """Append in a transaction of its own; None where that was not to be, for whatever reason: nothing was done."""
+        started_s = perf_counter()
+        try:
+            (outcome,) = self.transact((Wanted(records, expected, most),))
+        except sqlite3.Error:
+            return None
+        if not isinstance(outcome, Placed):
+            return None
+        self._shared.statistics.add(self._append.insert.text, perf_counter() - started_s)
+        return outcome
+
+    def transact(self, batch: Sequence[Wanted]) -> list[Outcome]:
+        """Append a batch.
+
+        Raises:
+            sqlite3.Error: Nothing was appended at all.
+        """
         if self._pid != os.getpid():
             self._inherited.append(self._raw)  # the parent's: never used, and never closed
             self._begin()
         started_s = perf_counter()
         with self._lock:  # not by `acquire()`: an interrupt right after it would leave it locked
             if self._failed_s > started_s:  # who waited meanwhile need not wait for the same again
-                return None
+                raise copy.copy(self._failure)
             try:
-                (outcome,) = self._append.transact(self._connection(), (Wanted(records, expected, most),))
-            except sqlite3.Error:
-                self._failed_s = perf_counter()
+                return self._append.transact(self._connection(), batch)
+            except sqlite3.Error as error:
+                self._failed_s, self._failure = perf_counter(), copy.copy(error)
                 self._disconnect()
-                return None
-        if not isinstance(outcome, Placed):
-            return None
-        self._shared.statistics.add(self._append.insert.text, perf_counter() - started_s)
-        return outcome
+                raise
 
     def close(self) -> None:
-        """Close the connection; a later append opens another."""
-        if self._pid == os.getpid():
-            with self._lock:
+        """Close the connection, unless an append holds it for too long; a later one opens another."""
+        if self._pid == os.getpid() and self._lock.acquire(timeout=CLOSE_S):
+            try:
                 self._disconnect()
+            finally:
+                self._lock.release()
 
     def _connection(self) -> sqlite3.Connection:
         if self._raw is not None and monotonic() - self._opened_s > self._lifetime_s:

@@ -71,11 +71,10 @@ class EventStore:
 
     def _on(self, database: "Database") -> "EventStore":
         """Return this store on another loop's pool of the same database, all else in common."""
-        from cello.eventsourcing.sql import SqlJournal
-
         twin = EventStore.__new__(EventStore)
         twin.config, twin.upcasters, twin.bell, twin.spans = self.config, self.upcasters, self.bell, self.spans
-        twin._journal = SqlJournal(database, self.config.table_prefix, owns_database=False)
+        journal: Any = self._journal  # memory's has no twin
+        twin._journal = journal.twin(database)
         return twin
 
     @classmethod

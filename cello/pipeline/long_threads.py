@@ -44,7 +44,7 @@ class LongThreads(WorkerThreads):
         if self.pending >= self.size:  # a race of offers may go a thread's width beyond it: such a call waits its turn
             return None
         future: Future[T] = Future()
-        self._hand_over(Promised(future, partial(copy_context().run, call, *args, **kwargs)))
+        self.start(Promised(future, partial(copy_context().run, call, *args, **kwargs)))
         return future
 
 

@@ -225,7 +225,7 @@ class WorkerThreads:
         """Call on a worker thread, in a copy of the caller's context; the future can be cancelled until it starts."""
         future: Future[T] = Future()
         context = copy_context()
-        self._hand_over(Promised(future, partial(context.run, call, *args, **kwargs)))
+        self.start(Promised(future, partial(context.run, call, *args, **kwargs)))
         return future
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -237,7 +237,7 @@ class WorkerThreads:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         context = copy_context()
-        self._hand_over(Awaited(self, loop, waiter, partial(context.run, call, *args, **kwargs)))
+        self.start(Awaited(self, loop, waiter, partial(context.run, call, *args, **kwargs)))
         return await waiter
 
     def shutdown(self, timeout_s: float = 5.0) -> bool:
@@ -261,7 +261,8 @@ class WorkerThreads:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in crew.threads)
 
-    def _hand_over(self, job: "Job") -> None:
+    def start(self, job: "Job") -> None:
+        """Have a worker thread do a job; who made it sees to what it delivers."""
         if self._crew.pid != os.getpid():
             self._crew = self._new_crew()
         while True:

@@ -150,8 +150,9 @@ async def test_an_append_whose_connection_broke_happens_once(
     store: EventStore, expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal: Any = store._journal
-    way = {"sqlite": "_on_thread", "postgresql": "_by_statement", "mysql": "_by_transaction"}[journal.kind]
-    append, breaks = getattr(journal, way), [True, True]
+    ways = {"sqlite": (journal._line, "append"), "mysql": (journal, "_by_transaction")}
+    owner, way = ways.get(journal.kind, (journal, "_by_statement"))
+    append, breaks = getattr(owner, way), [True, True]
 
     async def append_and_break(*args: Any) -> Any:
         placed = await append(*args)
@@ -160,7 +161,7 @@ async def test_an_append_whose_connection_broke_happens_once(
             raise ConnectionLost("after the commit")
         return placed
 
-    monkeypatch.setattr(journal, way, append_and_break)
+    monkeypatch.setattr(owner, way, append_and_break)
     assert await store.append("a", some(2), expected) == 2
     assert await store.append("a", some(1), 2) == 3
     assert [position async for position, _ in store.feed()] == [1, 2, 3]

@@ -34,7 +34,7 @@ from cello.database.sql.statements import QMARK
 from cello.errors import ConfigError
 from cello.gateways.turns import run_where_it_waits
 from cello.http import json_codec
-from cello.pipeline.threads import WorkerThreads
+from cello.pipeline.threads import Job, WorkerThreads
 
 T = TypeVar("T")
 
@@ -178,6 +178,10 @@ class SqliteDriver:
     async def run(self, call: Callable[..., T], *args: Any) -> T:
         """Call on the thread that waits for it, or on one of the driver's."""
         return await run_where_it_waits(self._threads, call, *args)
+
+    def start(self, job: Job) -> None:
+        """Have one of the driver's threads do it."""
+        self._threads.start(job)
 
     def end_threads(self) -> None:
         """Let the threads finish and end."""
