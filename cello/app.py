@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cello.config import LimitsConfig, ThreadPoolConfig, TimeoutConfig
 from cello.enable import Switches
-from cello.errors import ConfigError
+from cello.errors import ConfigError, too_late
 from cello.gateways.entrance import show_as_asgi
 from cello.gateways.mount import Interface, MountTable
 from cello.hosting import FeatureHost
@@ -394,7 +394,7 @@ class App(Switches, RouteDecorators):
 
     def _refuse_late(self, what: str) -> None:
         if self._dispatcher is not None:
-            raise ConfigError(f"{what} comes too late: the application answers requests already")
+            raise ConfigError(too_late(what))
 
     def _checked(self, setter: str, value: Any, kind: type[T]) -> T:
         self._refuse_late(f"{setter}()")

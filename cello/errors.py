@@ -87,6 +87,14 @@ def phrase(status: int) -> str:
         return "Unknown Status"
 
 
+def too_late(what: str) -> str:
+    """Return what is said of something that an application cannot take any more."""
+    return (
+        f"{what} comes too late: the application answers requests already; a server, a TestClient or app.explain() has "
+        "started it"
+    )
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return which of `known` a mistyped `name` was probably meant to be, or None."""
     import difflib  # only a mistake needs it

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cello.config import LimitsConfig, TimeoutConfig
-from cello.errors import ConfigError
+from cello.errors import ConfigError, too_late
 from cello.pipeline.guarding import Guard
 from cello.pipeline.inject import check_signature
 from cello.pipeline.lifecycle import Lifecycle, State
@@ -96,7 +96,7 @@ class FeatureHost:
         """
         switch = getattr(feature, "switch", f"enable_{feature.name}")
         if self.app.router.frozen:
-            raise ConfigError(f"{switch}() comes too late: the application answers requests already")
+            raise ConfigError(too_late(f"{switch}()"))
         if feature.name in self._installed:
             raise ConfigError(f"{switch}() was called already")
         self._installing = feature.name

@@ -112,7 +112,8 @@ def read_signature(function: Callable[..., Any], path_names: Collection[str]) ->
         arguments.append(Argument(parameter.name, source, annotation, keyword, marker, where))
     if not any(argument.source == "request" for argument in arguments) and _is_catch_all(parameters):
         arguments.insert(0, Argument("request", "request", Request, False, None, owner))
-    _check_call(function, arguments, owner)
+    if wraps:
+        _check_call(function, arguments, owner)
     return Signature(function, tuple(arguments), hints.get("return", EMPTY))
 
 

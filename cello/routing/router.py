@@ -10,7 +10,7 @@ is registered; parameters may be named differently only where the methods differ
 
 from collections.abc import Callable
 
-from cello.errors import RouteError, closest
+from cello.errors import RouteError, closest, too_late
 from cello.http.url import decode_segment
 from cello.routing.route import Route, RouteOptions, duplicate
 from cello.routing.tree import Tree
@@ -76,9 +76,7 @@ class Router:
                 path has the same explicit name.
         """
         if self.frozen:
-            raise RouteError(
-                f"{route} comes too late: the application answers requests already; register routes before it starts"
-            )
+            raise RouteError(too_late(str(route)))
         methods = route.methods if route.socket is None else ("WebSocket",)  # a page may stand at the same path
         for method in methods:
             if other := self._taken.get((method, route.pattern.shape)):
