@@ -90,8 +90,8 @@ def phrase(status: int) -> str:
 def too_late(what: str) -> str:
     """Return what is said of something that an application cannot take any more."""
     return (
-        f"{what} comes too late: the application answers requests already; a server, a TestClient or app.explain() has "
-        "started it"
+        f"{what} comes too late: the application answers requests already; do it before a server, a TestClient or "
+        "app.explain() starts it"
     )
 
 

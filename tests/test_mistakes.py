@@ -120,7 +120,10 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     ),
     "a health check without a name": ("@app.health_check\ndef f(): ...", "as in @app.health_check('disk')"),
     "a health check with an argument": ("@app.health_check('a')\ndef f(request): ...", "must take no arguments"),
-    "a route too late": ("app.freeze()\n@app.get('/')\ndef f(): ...", "register routes before it starts"),
+    "a route too late": (
+        "app.freeze()\n@app.get('/')\ndef f(): ...",
+        "do it before a server, a TestClient or app.explain() starts it",
+    ),
     "a blueprint twice": (
         "b = Blueprint('/a')\napp.register_blueprint(b)\napp.register_blueprint(b)",
         "is registered with <App 'cello', 0 routes> already",
