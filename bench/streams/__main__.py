@@ -5,7 +5,10 @@ and the time of the processor that a message takes in this process, with its rat
 that is what a client costs, whatever else the machine does. Kafka is `CELLO_TEST_KAFKA=host:port`, or librdkafka's mock
 cluster; SQS is moto's server, whose own time is most of what passes.
 
-Like is compared with like: see "Messages" in bench/README.md.
+Like is compared with like, see "Messages" in bench/README.md: handlers are the same functions. By hand, four handlers
+run at a time as a task for each partition, which polls that alone and notes how far it is: the cheapest way we know, so
+ratios are to that ("aiokafka"). What one writes first, a task for each partition of a poll and a wait for all of them
+("aiokafka, polls"), runs one or two handlers at a time, as aiokafka empties one partition after the other.
 
     python -m bench.streams [--rounds 5] [--messages 20000] [--only kafka]
 """
@@ -46,19 +49,6 @@ def since(began: Times) -> Times:
 
 def bodies(count: int) -> list[bytes]:
     return [json.dumps(BODY).encode()] * count
-
-
-class Done:
-    """Counts down, and tells when that is over."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-        self.is_over = asyncio.Event()
-
-    def note(self, count: int = 1) -> None:
-        self.left -= count
-        if self.left <= 0:
-            self.is_over.set()
 
 
 def bare_producer(**options: Any) -> Any:
@@ -142,8 +132,40 @@ async def kafka_crowd_cello(topic: str, count: int) -> Times:
         return since(began)
 
 
-async def kafka_take_bare(topic: str, count: int, *, together: bool = False) -> Times:
-    """Handle what a poll found, partition by partition or all of them at the same time; commit every 50 ms."""
+class Taking:
+    """The handlers of a round, the same for all contenders: they read each body, and wait for something.
+
+    Args:
+        count: How many messages there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._began: Times | None = None
+        self.is_over = asyncio.Event()
+
+    async def take_one(self, message: Message) -> None:
+        """Handle one of cello's messages, or of aiokafka's records, which have the body as `value`, too."""
+        if self._began is None:
+            self._began = now()
+        json.loads(message.value)
+        await asyncio.sleep(0)
+        self._left -= 1
+        if not self._left:
+            self.is_over.set()
+
+    async def take_list(self, messages: list[Message]) -> None:
+        """Handle several."""
+        for message in messages:
+            await self.take_one(message)
+
+    async def took(self) -> Times:
+        """Return how long all took, when they are over."""
+        await self.is_over.wait()
+        return since(self._began or now())
+
+
+async def bare_consumer(topic: str) -> Any:
     from aiokafka import AIOKafkaConsumer
 
     consumer = AIOKafkaConsumer(
@@ -151,60 +173,89 @@ async def kafka_take_bare(topic: str, count: int, *, together: bool = False) -> 
         auto_offset_reset="earliest", isolation_level="read_committed",
     )  # fmt: skip
     await consumer.start()
+    return consumer
 
-    async def handle(records: list[Any]) -> None:
-        for record in records:
-            await work(record.value)
 
+async def kafka_take_bare(topic: str, count: int) -> Times:
+    """Handle what a poll found, one by one, and commit every 50 ms what was polled."""
+    consumer = await bare_consumer(topic)
     try:
-        left, began, committed_s = count, (0.0, 0.0), 0.0
+        taking, left, committed_s = Taking(count), count, 0.0
         while left > 0:
             found = await consumer.getmany(timeout_ms=1000, max_records=500)
-            began = began if began[0] or not found else now()
-            if together:
-                await asyncio.gather(*map(handle, found.values()))
-            else:
-                for records in found.values():
-                    await handle(records)
-            left -= sum(map(len, found.values()))
+            for records in found.values():
+                for record in records:
+                    await taking.take_one(record)
+                left -= len(records)
             if time.monotonic() - committed_s > COMMIT_S:
                 await consumer.commit()
                 committed_s = time.monotonic()
-        return since(began)
+        return await taking.took()
     finally:
         await consumer.stop()
 
 
 async def kafka_take_bare_together(topic: str, count: int) -> Times:
-    return await kafka_take_bare(topic, count, together=True)
+    """Handle each partition in a task of its own, and commit every 50 ms what they have done."""
+    consumer = await bare_consumer(topic)
+    taking, done = Taking(count), dict[Any, int]()
+
+    async def take_all_of(partition: Any) -> None:
+        while True:
+            for records in (await consumer.getmany(partition, timeout_ms=1000, max_records=125)).values():
+                for record in records:
+                    await taking.take_one(record)
+                    done[partition] = record.offset + 1
+
+    async def keep_committing() -> None:
+        while True:
+            await asyncio.sleep(COMMIT_S)
+            if done:
+                positions = dict(done)
+                done.clear()
+                await consumer.commit(positions)
+
+    while not consumer.assignment():
+        await asyncio.sleep(0.01)
+    tasks = [asyncio.create_task(take_all_of(partition)) for partition in consumer.assignment()]
+    tasks.append(asyncio.create_task(keep_committing()))
+    try:
+        return await taking.took()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await consumer.stop()
 
 
-async def work(body: bytes) -> None:
-    """What a handler does at least: read the body, and wait for something."""
-    json.loads(body)
-    await asyncio.sleep(0)
+async def kafka_take_bare_polls_together(topic: str, count: int) -> Times:
+    """Handle the partitions of a poll at the same time, of which it mostly has one, and wait for all of them."""
+    consumer = await bare_consumer(topic)
+    taking, left, committed_s = Taking(count), count, 0.0
+
+    async def take_all(records: list[Any]) -> None:
+        for record in records:
+            await taking.take_one(record)
+
+    try:
+        while left > 0:
+            found = await consumer.getmany(timeout_ms=1000, max_records=500)
+            await asyncio.gather(*map(take_all, found.values()))
+            left -= sum(map(len, found.values()))
+            if time.monotonic() - committed_s > COMMIT_S:
+                await consumer.commit()
+                committed_s = time.monotonic()
+        return await taking.took()
+    finally:
+        await consumer.stop()
 
 
 async def take_cello(rig: Rig, topic: str, count: int, *, batch: bool, limit: int = 500, **options: Any) -> Times:
-    done = Done(count)
-    began: list[Times] = []
-
-    async def take_one(message: Message) -> None:
-        began or began.append(now())
-        await work(message.body)
-        done.note()
-
-    async def take_list(messages: list[Message]) -> None:
-        began or began.append(now())
-        for message in messages:
-            await work(message.body)
-        done.note(len(messages))
-
+    taking = Taking(count)
     if batch:
         options |= {"batch": limit, "batch_wait": 0.01}
-    async with rig.at_work(topic, take_list if batch else take_one, **options):
-        await done.is_over.wait()
-        return since(began[0])
+    async with rig.at_work(topic, taking.take_list if batch else taking.take_one, **options):
+        return await taking.took()
 
 
 async def kafka_rig() -> KafkaRig:
@@ -250,15 +301,15 @@ async def sqs_send_cello(topic: str, count: int) -> Times:
 async def sqs_take_bare(topic: str, count: int) -> Times:
     broker: Any = sqs_config().make_broker()
     client, url = await broker.client(), await broker.url_of(topic)
-    left, began = count, now()
+    taking, left = Taking(count), count
     while left > 0:
         found = (await client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1))["Messages"]
         for each in found:
-            await work(each["Body"].encode())
+            await taking.take_one(Message(value=each["Body"].encode()))
         handles = [{"Id": str(place), "ReceiptHandle": each["ReceiptHandle"]} for place, each in enumerate(found)]
         await client.delete_message_batch(QueueUrl=url, Entries=handles)
         left -= len(found)
-    took = since(began)
+    took = await taking.took()
     await broker.close()
     return took
 
@@ -283,6 +334,7 @@ CONTENDERS: dict[str, dict[str, dict[str, Round]]] = {
         "take": {"aiokafka": kafka_take_bare, "cello, lists": kafka_take_list, "cello, one by one": kafka_take_one},
         "take, 4 at a time": {
             "aiokafka": kafka_take_bare_together,
+            "aiokafka, polls": kafka_take_bare_polls_together,
             "cello, lists": kafka_take_list_together,
             "cello, one by one": kafka_take_one_together,
         },
