@@ -32,19 +32,22 @@ from cello.pipeline.params import Dependency, Parameter
 from cello.pipeline.validation import Invalid
 
 Value = Callable[["Delivery"], Awaitable[Any]]
-Reading = Callable[[Sequence[Message]], Any]
+Subject = Message | list[Message]
+"""What a handler is called for: a message, or a batch."""
+Reading = Callable[[Any], Any]
+"""What makes an argument of the subject alone."""
 OnThread = Callable[..., Awaitable[Any]]
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _EMPTY = inspect.Parameter.empty
 
 
 class Delivery:
-    """One call of a handler: its messages, and what its dependencies have made so far."""
+    """One call of a handler: what it is for, and what its dependencies have made so far."""
 
-    __slots__ = ("made", "messages", "stack")
+    __slots__ = ("made", "stack", "subject")
 
-    def __init__(self, messages: Sequence[Message], stack: AsyncExitStack) -> None:
-        self.messages = messages
+    def __init__(self, subject: Subject, stack: AsyncExitStack) -> None:
+        self.subject = subject
         self.stack = stack
         self.made: dict[Any, Any] = {}
 
@@ -56,7 +59,7 @@ class _Argument(NamedTuple):
         name: Of the parameter.
         by_keyword: Whether it must be named.
         value: Makes it.
-        reading: Makes it of the messages alone, where no more is needed.
+        reading: Makes it of the subject alone, where no more is needed.
     """
 
     name: str
@@ -75,6 +78,11 @@ class Binding:
         on_thread: Runs plain functions.
         is_batch: Whether it takes lists.
 
+    Attributes:
+        call: Calls the handler for a message, or for a batch; returns what is to be awaited for what it returns.
+            Raises `InvalidBody` where a body is not what the annotation says, and what the handler or a dependency
+            raises: at once, or when it is awaited.
+
     Raises:
         ConfigError: A parameter cannot be bound.
     """
@@ -92,24 +100,26 @@ class Binding:
         self._overrides = overrides
         self._on_thread = on_thread
         self._is_batch = is_batch
-        self._subject_of: Reading = list if is_batch else operator.itemgetter(0)
+        self._subject_of: Reading = list if is_batch else _itself
         self._is_plain = not must_be_awaited(handler)
         self._handler = handler
         self._arguments = self._arguments_of(handler, ())
-        self._readings = None if self._is_plain else _readings_of(self._arguments)
+        self.call = self._make_call()
 
-    async def __call__(self, messages: Sequence[Message]) -> Any:
-        """Call the handler and return what it returns.
+    def _make_call(self) -> Callable[[Subject], Awaitable[Any]]:
+        # PERF: without dependencies nothing is to be kept or cleaned up, and nothing is around the handler itself:
+        # 0.2 instead of 0.5 µs (bench.streams shows the sum of such things)
+        handler, readings = self._handler, None if self._is_plain else _readings_of(self._arguments)
+        if readings is None:
+            return self._with_dependencies
+        if len(readings) != 1:
+            return lambda subject: handler(*[read(subject) for read in readings])
+        read_only = readings[0]
+        return handler if read_only is _itself else lambda subject: handler(read_only(subject))
 
-        Raises:
-            InvalidBody: A body is not what the annotation says.
-            Exception: What the handler or a dependency raised.
-        """
-        if self._readings is not None:  # PERF: without dependencies nothing is to be kept or cleaned up (bench.streams)
-            return await self._handler(*[read(messages) for read in self._readings])
+    async def _with_dependencies(self, subject: Subject) -> Any:
         async with AsyncExitStack() as stack:
-            delivery = Delivery(messages, stack)
-            return await self._call(self._handler, self._arguments, delivery)
+            return await self._call(self._handler, self._arguments, Delivery(subject, stack))
 
     async def _call(self, function: Callable[..., Any], arguments: tuple[_Argument, ...], delivery: Delivery) -> Any:
         args = [await argument.value(delivery) for argument in arguments if not argument.by_keyword]
@@ -269,7 +279,7 @@ def _is_message(annotation: Any) -> bool:
 
 
 class _Read:
-    """A value that is read from the messages alone.
+    """A value that is read from the subject alone.
 
     Args:
         of: Reads it.
@@ -281,7 +291,11 @@ class _Read:
         self.of = of
 
     async def __call__(self, delivery: Delivery) -> Any:
-        return self.of(delivery.messages)
+        return self.of(delivery.subject)
+
+
+def _itself(message: Message) -> Message:
+    return message
 
 
 def _readings_of(arguments: Sequence[_Argument]) -> tuple[Reading, ...] | None:
@@ -317,15 +331,13 @@ def _body(annotation: Any, marker: Parameter, name: str, where: str, *, is_batch
             return found
 
         return bodies
-    read = _reader(annotation, marker, name, where)
-
-    return lambda messages: read(messages[0])
+    return _reader(annotation, marker, name, where)
 
 
 def _reader(annotation: Any, marker: Parameter, name: str, where: str) -> Callable[[Message], Any]:
     kind = bare(annotation)
     if not marker.embed and kind in (bytes, str):
-        return (lambda message: message.body) if kind is bytes else (lambda message: message.text)
+        return operator.attrgetter("body" if kind is bytes else "text")
     if marker.embed:
         get = member_getter(annotation, marker, marker.alias or name, where)
     else:

@@ -93,11 +93,18 @@ class Subscription(Protocol):
             BrokerUnavailable: The subscription is over; nothing more can be settled on it.
         """
 
-    def claim(self, message: Message) -> bool:
-        """Return whether a message may be handled; asked when its handler is about to begin.
+    @property
+    def generation(self) -> int:
+        """Changes when messages that were claimed are to be claimed anew before they begin (a rebalance of Kafka)."""
 
-        False: it was taken away after it was fetched (a rebalance of Kafka). It is forgotten and not settled.
+    def claim(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return which messages may be handled; asked when handlers are about to begin with them.
+
+        Others were taken away after they were fetched (a rebalance of Kafka). They are forgotten and not settled.
         """
+
+    def give_up(self, messages: Sequence[Message]) -> None:
+        """Note that no handler has begun with messages that were claimed."""
 
     def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Acknowledge without waiting where the broker need not be asked (Kafka); return which: others are settled."""

@@ -227,6 +227,7 @@ class MemorySubscription:
     """The messages of one consumer."""
 
     heartbeat_s: float | None = None
+    generation = 0
 
     def __init__(self, hub: Hub, consumer: DeclaredConsumer) -> None:
         self._hub = hub
@@ -259,9 +260,12 @@ class MemorySubscription:
         self._held[id(stored)] = stored
         return message
 
-    def claim(self, message: Message) -> bool:
-        """Return True: nobody takes anything away."""
-        return True
+    def claim(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return all: nobody takes anything away."""
+        return messages
+
+    def give_up(self, messages: Sequence[Message]) -> None:
+        """Do nothing: there are no claims."""
 
     def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return none: it goes the way of the others."""

@@ -53,8 +53,12 @@ class Message:
         token: What the broker knows it by: a delivery tag, an offset, a receipt handle.
     """
 
-    __slots__ = ("_on_said", "attempt", "headers", "id", "key", "order_key", "said", "timestamp", "token", "topic",
-                 "value")  # fmt: skip
+    __slots__ = ("_line", "_on_said", "_place", "attempt", "headers", "id", "key", "order_key", "said", "timestamp",
+                 "token", "topic", "value")  # fmt: skip
+
+    _line: Any
+    """What it waits in, and its place there: `schedule.py` sets them and nobody else looks."""
+    _place: int
 
     def __init__(
         self,

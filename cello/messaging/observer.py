@@ -11,8 +11,8 @@ from cello.messaging.message import Message
 class Observer(Protocol):
     """Who is told what consumers do: metrics and traces."""
 
-    def called(self, consumer: DeclaredConsumer, seconds: float, count: int) -> None:
-        """A handler took so long for `count` messages."""
+    def called(self, consumer: DeclaredConsumer, seconds: Sequence[float]) -> None:
+        """Calls of a handler took so long each."""
 
     def settled(self, consumer: DeclaredConsumer, result: str, count: int = 1) -> None:
         """So many ended: "ack", "retry", "release", "discard", "dead_letter", or "lost" when it was not settled."""
@@ -35,7 +35,7 @@ _NOTHING = contextlib.nullcontext()
 class Silent:
     """An observer that does nothing."""
 
-    def called(self, consumer: DeclaredConsumer, seconds: float, count: int) -> None:
+    def called(self, consumer: DeclaredConsumer, seconds: Sequence[float]) -> None:
         """Do nothing."""
 
     def settled(self, consumer: DeclaredConsumer, result: str, count: int = 1) -> None:

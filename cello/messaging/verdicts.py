@@ -5,15 +5,15 @@ Nothing here waits for anything but the handler; what is done about a verdict is
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from cello.messaging.binding import Binding
+from cello.messaging.binding import Binding, Subject
 from cello.messaging.declared import DeclaredConsumer
 from cello.messaging.errors import InvalidBody
 from cello.messaging.message import Message, MessageResult
-from cello.messaging.observer import Observer
+from cello.messaging.observer import Observer, Silent
 
 logger = logging.getLogger("cello.messaging")
 
@@ -30,6 +30,9 @@ class Verdicts:
         binding: Its handler.
         observer: Who is told of calls.
         hear: Called by a message, from any thread, when its handler says itself what becomes of it.
+
+    Attributes:
+        call: Has a message or a batch handled; returns what is to be awaited for what the handler returns, or raises.
     """
 
     def __init__(
@@ -39,38 +42,44 @@ class Verdicts:
         self._binding = binding
         self._observer = observer
         self._hear = hear
+        # PERF: where nothing is around a handler, there is no coroutine around its own: 0.2 instead of 0.6 µs
+        is_alone = consumer.auto_ack and consumer.timeout_s is None and isinstance(observer, Silent)
+        self.call: Callable[[Any], Awaitable[Any]] = binding.call if is_alone else self._surrounded
 
     async def of(self, messages: list[Message]) -> Sequence[Verdict] | None:
-        """Have messages handled, and return a verdict for each; None: all are done with."""
+        """Have a batch handled, and return a verdict for each; None: all are done with."""
+        began_s = perf_counter()
+        try:
+            return self.read(messages, await self.call(messages))
+        except Exception as error:  # noqa: BLE001  # whatever the user's code raises: it is logged, and the message's fate
+            return await self.after(messages, error)
+        finally:
+            self._observer.called(self._consumer, (perf_counter() - began_s,))
+
+    async def _surrounded(self, subject: Subject) -> Any:
+        """Call the handler in what is said around it: a span, a time limit, who hears of `ack()`."""
+        messages = subject if isinstance(subject, list) else [subject]
         if not self._consumer.auto_ack:
             for message in messages:
                 message._on_said = self._hear
-        began_s = perf_counter()
-        try:
-            with self._observer.around(self._consumer, messages):
-                if self._consumer.timeout_s is None:
-                    said = await self._binding(messages)
-                else:
-                    async with asyncio.timeout(self._consumer.timeout_s):
-                        said = await self._binding(messages)
-            if said is None and self._consumer.auto_ack and _is_quiet(messages):
-                return None
-            return self._read(messages, said)
-        except InvalidBody as error:
+        with self._observer.around(self._consumer, messages):
+            if self._consumer.timeout_s is None:
+                return await self._binding.call(subject)
+            async with asyncio.timeout(self._consumer.timeout_s):
+                return await self._binding.call(subject)
+
+    async def after(self, messages: list[Message], error: Exception) -> Sequence[Verdict]:
+        """Return the verdicts where calling the handler, or reading what it said, raised an exception."""
+        if isinstance(error, InvalidBody):
             if len(messages) == 1 or not error.places:
                 outcome = MessageResult.DEAD_LETTER if len(messages) == 1 else MessageResult.NACK
                 return [(outcome, f"InvalidBody: {error}")] * len(messages)
             return await self._without(messages, error)
-        except asyncio.CancelledError:
-            raise
-        except TimeoutError as error:
+        if isinstance(error, TimeoutError):
             limit_s = self._consumer.timeout_s
             words = str(error) or ("" if limit_s is None else f"the handler took longer than {limit_s:g} s")
             return self._failed(messages, f"TimeoutError: {words}", None)
-        except Exception as error:  # noqa: BLE001  # whatever the user's code raises: it is logged, and the message's fate
-            return self._failed(messages, f"{type(error).__name__}: {error}", error)
-        finally:
-            self._observer.called(self._consumer, perf_counter() - began_s, len(messages))
+        return self._failed(messages, f"{type(error).__name__}: {error}", error)
 
     async def _without(self, messages: list[Message], error: InvalidBody) -> Sequence[Verdict]:
         """Handle a batch without the messages whose bodies are invalid."""
@@ -91,8 +100,14 @@ class Verdicts:
         """Whether the handler said what becomes of it, and that was carried out at once."""
         return not self._consumer.auto_ack and message.said is not None
 
-    def _read(self, messages: list[Message], said: Any) -> Sequence[Verdict]:
-        """Return what the handler returned, or said by `ack()` and `nack()`, for each message."""
+    def read(self, messages: list[Message], said: Any) -> Sequence[Verdict] | None:
+        """Return what the handler returned, or said by `ack()` and `nack()`, for each message; None: all are done with.
+
+        Raises:
+            TypeError: It returned something else.
+        """
+        if said is None and self._consumer.auto_ack and _is_quiet(messages):
+            return None
         if self._consumer.batch_size is None or said is None or isinstance(said, str):
             results = [said] * len(messages)
         else:

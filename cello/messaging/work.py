@@ -7,34 +7,39 @@
 The rules are those of runner.py, which begins anew where this ends.
 
 PERF: there is a task for each handler that may run at the same time, not for each message: when a message is done with,
-its task takes the next one (`bench.streams`), unless the handler left something in context variables, or cancelled it.
+its task takes the next one, unless the handler left something in context variables, or cancelled it. What costs more
+than the handler's own call is done for many messages at once (`bench.streams`): a task takes a *run*, messages of one
+order key that only it could handle now, and handles them one by one; what is done with is acknowledged at the end of
+the run, or `ACKNOWLEDGE_S` later, where the broker need not be asked. A run is left as soon as an older message may be
+taken, and given back when the consumer stops.
 """
 
 import asyncio
 import contextlib
 import contextvars
 import logging
+from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
 
 from cello.messaging.binding import Binding
-from cello.messaging.broker import ACK, DISCARD, RELEASE, Outcome, Settlement, Subscription
+from cello.messaging.broker import RELEASE, Subscription
 from cello.messaging.declared import DeclaredConsumer
 from cello.messaging.errors import MessagingError
+from cello.messaging.hand import Hand
 from cello.messaging.message import Message, MessageResult
 from cello.messaging.observer import Observer
-from cello.messaging.schedule import Schedule
-from cello.messaging.verdicts import DONE, Verdict, Verdicts
+from cello.messaging.schedule import Run
+from cello.messaging.verdicts import Verdict, Verdicts
 
 logger = logging.getLogger("cello.messaging")
 
 FETCH_S = 20.0
 """How long one `fetch` may wait; `stop` cancels it."""
-RELEASE_PAUSE_S = 0.1
-"""How long a message that its handler gave back is kept, so that nobody spins."""
 LONGEST_TURN_S = 0.005
 """How long handlers that never wait keep the event loop to themselves."""
+ACKNOWLEDGE_S = 0.005
+"""How long a message that is done with may wait for others to be acknowledged with it."""
 LEAST_SHARE = 8
 REFETCH_S = 0.05
 """While handlers are free, but not for what waits: fetch when an eighth of the prefetch is free, or this often."""
@@ -43,7 +48,7 @@ LINGER_S = 30.0
 """How long handlers may take to end when the connection is lost, before the consumer starts over without them."""
 
 
-class Work:
+class Work(Hand):
     """What a runner does with one subscription, until that breaks or it is told to stop."""
 
     def __init__(
@@ -54,22 +59,18 @@ class Work:
         observer: Observer,
         prefetch: int,
     ) -> None:
-        self.in_hand = 0
-        self._consumer = consumer
-        self._subscription = subscription
+        super().__init__(consumer, subscription, observer)
         self._verdicts = Verdicts(consumer, binding, observer, self._hear)
-        self._observer = observer
         self._prefetch = prefetch
-        self._unsettled: dict[int, Message] = {}
-        self._schedule = Schedule()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs: set[Run] = set()
+        self._longest_run = 1  # until the broker is known to be one that need not be asked
+        self._took_s: list[float] = []
+        self._acknowledging: asyncio.TimerHandle | None = None
         self._running = 0
         self._fetched_s = 0.0
         self._room = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._fetching: asyncio.Task[None] | None = None
         self._filling: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Work until stopped; raises when the subscription is over."""
@@ -92,17 +93,16 @@ class Work:
             for task in (self._fetching, *beside, *self._tasks):
                 task.cancel()
             await asyncio.gather(self._fetching, *beside, *self._tasks, return_exceptions=True)
-            if self._filling is not None:
-                self._filling.cancel()
+            for timer in (self._filling, self._acknowledging):
+                if timer is not None:
+                    timer.cancel()
             self._observer.in_hand(self._consumer, 0)
-
-    @property
-    def _is_stopping(self) -> bool:
-        return self._stopping.is_set()
 
     def stop_fetching(self) -> None:
         """Take in nothing more; `run` ends when what has begun has ended."""
         self._stopping.set()
+        for run in self._runs:
+            self._put_back(run)
         if self._fetching is not None:
             self._fetching.cancel()
 
@@ -117,10 +117,10 @@ class Work:
                 continue
             messages = await self._subscription.fetch(self._prefetch - self.in_hand, FETCH_S)
             self._fetched_s = perf_counter()
-            for message in messages:
-                self._unsettled[id(message)] = message
-                self._schedule.add(message)
+            self._unsettled.update(messages)
+            self._schedule.add(messages)
             self._count(len(messages))
+            del messages  # while this waits, they are kept by who handles them only
             self._begin()
 
     @property
@@ -147,11 +147,7 @@ class Work:
     @property
     def _lacks_work(self) -> bool:
         """Whether there are handlers for whom nothing is ready, such as when all that waits is of one order key."""
-        return self._running < self._consumer.concurrency and not self._schedule.has_ready
-
-    def _count(self, change: int) -> None:
-        self.in_hand += change
-        self._observer.in_hand(self._consumer, self.in_hand)
+        return self._running < self._consumer.concurrency and not self._schedule.ready
 
     def _see_to_room(self) -> None:
         """Wake who fetches, if there is room for more."""
@@ -161,7 +157,7 @@ class Work:
     async def _finish(self) -> None:
         """Give back what has not begun, and wait for what has."""
         for message in self._schedule.drop_all():
-            self._spawn(self._settle(message, RELEASE))
+            self._spawn(self._settle, message, RELEASE)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -169,19 +165,43 @@ class Work:
 
     def _begin(self) -> None:
         """Start as many handlers as there may be."""
-        while messages := self._next():
-            self._spawn(self._handle(messages))
+        if self._consumer.batch_size is None:
+            while run := self._next_run():
+                context = contextvars.Context()
+                self._note(asyncio.create_task(self._handle_run(run, context), context=context))
+        else:
+            while messages := self._next_batch():
+                self._spawn(self._handle_batch, messages)
         self._see_to_room()
 
-    def _next(self) -> list[Message]:
-        """Return what a handler is to begin with, which counts as running from now on; or nothing."""
-        size = self._consumer.batch_size
-        while not self._is_stopping and self._running < self._consumer.concurrency and self._schedule.has_ready:
-            if size is not None and len(self._schedule) < size and self.in_hand < self._prefetch:
+    def _next_run(self) -> Run | None:
+        """Return messages to be handled one after the other, which count as one that runs from now on; or None."""
+        schedule = self._schedule
+        while schedule.ready and self._running < self._consumer.concurrency and not self._is_stopping:
+            run = schedule.take_run(self._longest_run)
+            if ours := self._claimed(run.left):
+                if len(ours) < len(run.left):
+                    run.left = deque(ours)
+                run.generation = self._subscription.generation
+                self._running += 1
+                self._runs.add(run)
+                return run
+        return None
+
+    def _put_back(self, run: Run) -> None:
+        if run.left:
+            self._subscription.give_up(run.left)
+            self._schedule.put_back(run)
+
+    def _next_batch(self) -> list[Message]:
+        """Return a batch that a handler is to begin with, which counts as running from now on; or nothing."""
+        size = self._consumer.batch_size or 1
+        while not self._is_stopping and self._running < self._consumer.concurrency and self._schedule.ready:
+            if len(self._schedule) < size and self.in_hand < self._prefetch:
                 if self._filling is None:
                     self._filling = self._loop.call_later(self._consumer.batch_wait_s, self._begin_partial)
                 break
-            if ours := self._claimed(self._schedule.take(size or 1)):
+            if ours := self._claimed(self._schedule.take(size)):
                 self._running += 1
                 return ours
         return []
@@ -189,34 +209,99 @@ class Work:
     def _begin_partial(self) -> None:
         """Start a batch that has waited long enough."""
         self._filling = None
-        if not self._is_stopping and self._running < self._consumer.concurrency and self._schedule.has_ready:
+        if not self._is_stopping and self._running < self._consumer.concurrency and self._schedule.ready:
             if ours := self._claimed(self._schedule.take(self._consumer.batch_size or 1)):
                 self._running += 1
-                self._spawn(self._handle(ours))
+                self._spawn(self._handle_batch, ours)
             self._begin()
 
-    def _claimed(self, messages: list[Message]) -> list[Message]:
+    def _claimed(self, messages: Sequence[Message]) -> list[Message]:
         """Return those that may be handled; forget the others."""
-        ours = [message for message in messages if self._subscription.claim(message)]
+        ours = list(self._subscription.claim(messages))
         if len(ours) < len(messages):
-            for message in messages:
-                if message not in ours:
-                    self._forget(message)
+            for message in set(messages).difference(ours):
+                self._forget(message)
         return ours
 
-    def _forget(self, message: Message) -> None:
-        """Take note that a message is not in hand any more."""
-        if self._unsettled.pop(id(message), None) is not None:
-            self._schedule.done(message)
-            self._count(-1)
+    async def _handle_run(self, run: Run, context: contextvars.Context) -> None:
+        """Have the messages of a run handled, then those of the next, while that needs no waiting in between."""
+        task = asyncio.current_task()
+        assert task is not None
+        ready, subscription, call, took_s = self._schedule.ready, self._subscription, self._verdicts.call, self._took_s
+        auto_ack = self._consumer.auto_ack
+        failed: list[tuple[Message, Verdict]] = []
+        turn_s = began_s = perf_counter()
+        next_run: Run | None = run
+        while next_run is not None:
+            run = next_run
+            left, handled, generation = run.left, run.handled, run.generation
+            try:
+                while left and subscription.generation == generation and not (ready and ready[0][0] < left[0]._place):
+                    if began_s - turn_s > LONGEST_TURN_S:
+                        await asyncio.sleep(0)
+                        turn_s = began_s = perf_counter()
+                        continue
+                    message = left.popleft()
+                    try:
+                        said = await call(message)
+                        is_quiet = said is None and message.said is None and auto_ack
+                        found = None if is_quiet else self._verdicts.read([message], said)
+                    except Exception as error:  # noqa: BLE001  # whatever the user's code raises: `after` logs it
+                        found = await self._verdicts.after([message], error)
+                    finally:
+                        ended_s = perf_counter()
+                        took_s.append(ended_s - began_s)
+                        began_s = ended_s
+                    if found is not None and found[0][0] is not MessageResult.ACK:
+                        failed.append((message, found[0]))
+                        break
+                    handled.append(message)
+                    if len(context) or task.cancelling():
+                        break
+                    if left and self._acknowledging is None:
+                        self._acknowledging = self._loop.call_later(ACKNOWLEDGE_S, self._acknowledge_late)
+            except BaseException:
+                self._end_run(run)
+                self._begin()
+                raise
+            failed += self._end_run(run)
+            next_run = self._next_run() if not failed and not len(context) and not task.cancelling() else None
+            if self._running < self._consumer.concurrency:
+                self._begin()
+            else:
+                self._see_to_room()
+        await self._carry_out_all(failed)
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work, context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _end_run(self, run: Run) -> list[tuple[Message, Verdict]]:
+        """Give back the rest of a run, and acknowledge what is done with; return what cannot be without waiting."""
+        self._runs.remove(run)
+        self._running -= 1
+        self._put_back(run)
+        return self._acknowledge_run(run)
 
-    async def _handle(self, messages: list[Message]) -> None:
-        """Have messages handled and settled, and then what comes next, while that needs no waiting in between."""
+    def _acknowledge_run(self, run: Run) -> list[tuple[Message, Verdict]]:
+        if self._took_s:
+            self._observer.called(self._consumer, self._took_s)
+            self._took_s.clear()
+        handled = run.handled
+        if not handled:
+            return []
+        left = self._acknowledge(handled, None, run)
+        if len(left) < len(handled):
+            self._longest_run = max(1, self._prefetch // LEAST_SHARE) if self._consumer.auto_ack else 1
+        handled.clear()
+        return left
+
+    def _acknowledge_late(self) -> None:
+        """Acknowledge in the middle of runs."""
+        self._acknowledging = None
+        for run in self._runs:
+            if left := self._acknowledge_run(run):
+                self._spawn(self._carry_out_all, left)
+        self._see_to_room()
+
+    async def _handle_batch(self, messages: list[Message]) -> None:
+        """Have a batch handled and settled, and then what comes next, while that needs no waiting in between."""
         turn_s = perf_counter()
         left: list[tuple[Message, Verdict]] = []
         while messages and not left:
@@ -231,103 +316,12 @@ class Work:
                 raise
             left = self._acknowledge(messages, verdicts)
             self._running -= 1
-            messages = self._next() if not left and _is_as_new() else []
+            messages = self._next_batch() if not left and _is_as_new() else []
             if self._running < self._consumer.concurrency:
                 self._begin()
             else:
                 self._see_to_room()
-        if len(left) == 1:
-            await self._carry_out(left[0][0], *left[0][1])
-        elif left:
-            await asyncio.gather(*(self._carry_out(message, *verdict) for message, verdict in left))
-
-    def _acknowledge(
-        self, messages: list[Message], verdicts: Sequence[Verdict] | None
-    ) -> list[tuple[Message, Verdict]]:
-        """Acknowledge what can be without waiting, so that many of a batch need no task each; return the others."""
-        said = messages
-        if verdicts is not None:
-            both = zip(messages, verdicts, strict=True)
-            said = [each for each, (result, _) in both if result is MessageResult.ACK and id(each) in self._unsettled]
-        done = self._subscription.acknowledge_at_once(said) if said else said
-        if done:
-            for message in done:
-                del self._unsettled[id(message)]
-                self._schedule.done(message)
-            self._observer.settled(self._consumer, Outcome.ACK.value, len(done))
-            self._count(-len(done))
-            if len(done) == len(messages):
-                return []
-        if verdicts is None:
-            verdicts = [DONE] * len(messages)
-        both = zip(messages, verdicts, strict=True)
-        return [(message, verdict) for message, verdict in both if id(message) in self._unsettled]
-
-    # From what the handler said to what becomes of the message
-
-    def _hear(self, message: Message) -> None:
-        """Settle a message whose handler says so itself, now; from any thread."""
-        self._loop.call_soon_threadsafe(self._settle_said, message)
-
-    def _settle_said(self, message: Message) -> None:
-        if id(message) in self._unsettled:
-            self._spawn(self._carry_out(message, message.said, f"the handler said {message.said}"))
-
-    async def _carry_out(self, message: Message, result: MessageResult | None, why: str) -> None:
-        if result is None or id(message) not in self._unsettled:
-            return
-        if result is MessageResult.NACK and message.attempt <= self._consumer.retries:
-            await self._retry(message, why)
-        elif result is MessageResult.ACK:
-            await self._settle(message, ACK)
-        elif result is MessageResult.REJECT:
-            await self._settle(message, DISCARD)
-        elif result is MessageResult.REQUEUE:
-            await asyncio.sleep(RELEASE_PAUSE_S)
-            await self._settle(message, RELEASE)
-        else:
-            await self._dead_letter(message, why)
-
-    async def _retry(self, message: Message, why: str) -> None:
-        delay_s = self._consumer.delay_s(message.attempt)
-        in_order = self._consumer.in_order
-        if not (message.order_key is not None if in_order is None else in_order):
-            await self._settle(message, Settlement(Outcome.RETRY, delay_s, why))
-            return
-        self._observer.settled(self._consumer, "retry")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), delay_s)
-        if self._is_stopping:
-            await self._settle(message, RELEASE)
-            return
-        message.attempt += 1
-        message.said = None
-        self._schedule.again(message)
-        self._begin()
-
-    async def _dead_letter(self, message: Message, why: str) -> None:
-        is_kept = self._consumer.dead_letter is not False
-        fate = "dead-lettered" if is_kept else "dropped"
-        logger.error(
-            "consumer %s: message %s of %s is %s: %s", self._consumer.name, message.id, message.topic, fate, why
-        )
-        await self._settle(message, Settlement(Outcome.DEAD_LETTER, 0.0, why) if is_kept else DISCARD)
-
-    async def _settle(self, message: Message, settlement: Settlement) -> None:
-        result = settlement.outcome.value
-        try:
-            await self._subscription.settle(message, settlement)
-        except MessagingError as error:
-            result = "lost"
-            logger.warning(
-                "consumer %s: message %s of %s was not settled (%s) and will be delivered again: %s",
-                self._consumer.name, message.id, message.topic, settlement.outcome.value, error,
-            )  # fmt: skip
-        finally:
-            if id(message) in self._unsettled:
-                self._forget(message)
-                self._observer.settled(self._consumer, result)
-                self._begin()
+        await self._carry_out_all(left)
 
     # Beside
 
@@ -336,7 +330,7 @@ class Work:
             await asyncio.sleep(every_s)
             if self._unsettled:
                 try:
-                    await self._subscription.heartbeat(list(self._unsettled.values()))
+                    await self._subscription.heartbeat(list(self._unsettled))
                 except MessagingError as error:
                     logger.warning("consumer %s: heartbeat: %s", self._consumer.name, error)
 

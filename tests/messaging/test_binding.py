@@ -26,9 +26,8 @@ def call(handler: Any, *bodies: Any, overrides: Any = None, is_batch: bool = Fal
     binding = Binding(
         handler, singletons=singletons, overrides=overrides or {}, on_thread=asyncio.to_thread, is_batch=is_batch
     )
-    return asyncio.run(
-        binding([Message(str(number), "t", value=body, timestamp=7) for number, body in enumerate(bodies)])
-    )
+    messages = [Message(str(number), "t", value=body, timestamp=7) for number, body in enumerate(bodies)]
+    return asyncio.run(binding.call(messages if is_batch else messages[0]))
 
 
 HANDLERS = {

@@ -53,10 +53,9 @@ OFFSETS: dict[str, tuple[list[int], list[int], int]] = {
 @pytest.mark.parametrize(("received", "done", "position"), OFFSETS.values(), ids=OFFSETS.keys())
 def test_only_what_is_done_without_a_gap_may_be_committed(received: list[int], done: list[int], position: int) -> None:
     offsets = Offsets()
-    for offset in received:
-        offsets.receive(offset)
+    offsets.receive(received)
     for offset in done:
-        offsets.finish(offset)
+        offsets.finish([offset])
     assert offsets.position == position
     assert offsets.is_dirty == (position != received[0])
     assert offsets.in_hand == len(received) - len(done)
@@ -86,6 +85,23 @@ async def test_messages_of_a_partition_stay_in_order_and_partitions_run_at_the_s
             await until(lambda: sum(map(len, seen.values())) == 30)
     assert seen == {partition: list(range(10)) for partition in range(3)}
     assert most == 3
+
+
+async def test_partitions_with_a_backlog_are_handled_at_the_same_time_not_one_after_the_other(kafka: KafkaRig) -> None:
+    topic = await kafka.topic()
+    seen: list[int] = []
+
+    async def take(message: Message) -> None:
+        seen.append(message.json())
+        await asyncio.sleep(0)
+
+    async with kafka.producer() as producer:
+        await producer.send_batch(
+            [{"topic": topic, "value": place, "partition": place} for place in range(3) for _ in range(100)]
+        )
+        async with kafka.at_work(topic, take, concurrency=3, prefetch=9, ordered_by="partition"):
+            await until(lambda: len(seen) == 300)
+    assert max(seen.index(place) for place in range(3)) < 100, "none waits until another is done"
 
 
 async def test_a_partition_that_is_held_up_does_not_hold_up_another(kafka: KafkaRig) -> None:
@@ -225,10 +241,12 @@ async def test_what_was_taken_away_is_not_handled_and_is_refused_when_it_is_sett
         async with kafka.producer() as producer:
             await producer.send(topic, "x", partition=0)
         (message,) = await subscription.fetch(10, 30.0)
-        assert subscription.claim(message)
+        generation = subscription.generation
+        assert subscription.claim([message]) == [message]
         giving_up = asyncio.create_task(subscription.give_up_partitions())
         await asyncio.sleep(0)
-        assert not subscription.claim(message), "it is being taken away"
+        assert subscription.generation != generation
+        assert not subscription.claim([message]), "it is being taken away"
         await asyncio.wait_for(giving_up, 30)  # half a session timeout passes: the handler does not end
         with pytest.raises(MessagingError, match="went to others"):
             await subscription.settle(message, ACK)
@@ -236,6 +254,99 @@ async def test_what_was_taken_away_is_not_handled_and_is_refused_when_it_is_sett
     finally:
         await subscription.close()
         await broker.close()
+
+
+async def test_while_a_handler_hangs_what_came_before_it_is_committed_and_nothing_behind_it_begins(
+    kafka: KafkaRig,
+) -> None:
+    topic = await kafka.topic()
+    seen: list[str] = []
+
+    async def take(message: Message) -> None:
+        seen.append(message.text)
+        if message.text == "5":
+            await asyncio.Event().wait()
+
+    async with kafka.producer() as producer:
+        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
+        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition") as working:
+            await until(lambda: len(seen) == 6)
+            work = working.runner._work
+            assert work is not None
+            await until(lambda: work.in_hand == 5)  # acknowledged, although the run has not ended
+            await working.runner.stop(0)
+    assert seen == ["0", "1", "2", "3", "4", "5"]
+    assert await committed(kafka, topic) == {0: 5}
+
+
+async def test_a_consumer_that_stops_ends_what_has_begun_and_leaves_the_rest_to_others(kafka: KafkaRig) -> None:
+    topic = await kafka.topic()
+    seen: list[str] = []
+    go_on = asyncio.Event()
+
+    async def take(message: Message) -> None:
+        seen.append(message.text)
+        if message.text == "5":
+            await go_on.wait()
+
+    async with kafka.producer() as producer:
+        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
+        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition") as working:
+            await until(lambda: len(seen) == 6)
+            stopping = asyncio.create_task(working.runner.stop(30))
+            await asyncio.sleep(0)
+            go_on.set()
+            await stopping
+        assert seen == ["0", "1", "2", "3", "4", "5"]
+        assert await committed(kafka, topic) == {0: 6}
+        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition"):
+            await until(lambda: len(seen) == 10)
+    assert seen == [str(number) for number in range(10)]
+
+
+async def test_when_partitions_are_taken_away_what_would_come_next_is_forgotten(kafka: KafkaRig) -> None:
+    topic = await kafka.topic()
+    seen: list[str] = []
+    go_on = asyncio.Event()
+
+    async def take(message: Message) -> None:
+        seen.append(message.text)
+        if message.text == "5":
+            await go_on.wait()
+
+    async with kafka.producer() as producer:
+        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
+        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition") as working:
+            await until(lambda: len(seen) == 6)
+            work: Any = working.runner._work
+            giving_up = asyncio.create_task(work._subscription.give_up_partitions())
+            await asyncio.sleep(0)
+            go_on.set()
+            await asyncio.wait_for(giving_up, 30)
+            await until(lambda: work.in_hand == 0)
+    assert seen == ["0", "1", "2", "3", "4", "5"]
+    assert await committed(kafka, topic) == {0: 6}
+
+
+async def test_a_failure_in_the_middle_keeps_the_order(kafka: KafkaRig) -> None:
+    topic = await kafka.topic()
+    seen: list[tuple[str, int]] = []
+
+    async def take(message: Message) -> None:
+        seen.append((message.text, message.attempt))
+        if (message.text, message.attempt) == ("5", 1):
+            raise ValueError("not yet")
+
+    async with kafka.producer() as producer:
+        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
+        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition", retries=1):
+            await until(lambda: len(seen) == 11)
+    assert seen == [
+        *((str(number), 1) for number in range(6)),
+        ("5", 2),
+        *((str(number), 1) for number in range(6, 10)),
+    ]
+    assert await committed(kafka, topic) == {0: 10}
 
 
 async def test_how_far_a_group_is_behind_is_known(kafka: KafkaRig) -> None:

@@ -486,7 +486,7 @@ async def test_handlers_that_never_wait_leave_room_for_others(rig: Rig) -> None:
 class Silent:
     """An observer that tests extend."""
 
-    def called(self, consumer: Any, seconds: float, count: int) -> None:
+    def called(self, consumer: Any, seconds: Any) -> None:
         pass
 
     def settled(self, consumer: Any, result: str, count: int = 1) -> None:

@@ -4,7 +4,9 @@ Kafka remembers one number for a group and a partition: everything below it is d
 same time end in any order, so what may be committed is the lowest offset that is not done: never past one in hand.
 """
 
+import itertools
 from collections import deque
+from collections.abc import Sequence
 
 
 class Offsets:
@@ -35,20 +37,23 @@ class Offsets:
         """Whether there is something to commit."""
         return self.position != self.committed
 
-    def receive(self, offset: int) -> None:
-        """Take note of a message, in the order of the partition; there may be gaps."""
-        if self.position is None:
-            self.position = self.committed = offset
-        self._received.append(offset)
+    def receive(self, offsets: Sequence[int]) -> None:
+        """Take note of messages, in the order of the partition; there may be gaps."""
+        if offsets and self.position is None:
+            self.position = self.committed = offsets[0]
+        self._received.extend(offsets)
 
-    def finish(self, offset: int) -> None:
-        """Take note that a message is done; amortised O(1)."""
+    def finish(self, offsets: list[int]) -> None:
+        """Take note that messages are done; amortised O(1) for each."""
         received, done = self._received, self._done
-        if received and received[0] == offset and not done:  # PERF: what is handled in order needs no set
-            received.popleft()
-            self.position = offset + 1
+        # PERF: what is handled in order needs no set
+        if not done and offsets == list(itertools.islice(received, len(offsets))):
+            for _ in offsets:
+                received.popleft()
+            if offsets:
+                self.position = offsets[-1] + 1
             return
-        done.add(offset)
+        done.update(offsets)
         while received and received[0] in done:
             first = received.popleft()
             done.remove(first)

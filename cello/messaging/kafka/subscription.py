@@ -6,6 +6,8 @@ Rule 2: when partitions are taken away, what has not begun is forgotten (`claim`
 session timeout, and that is committed. What ends later is refused: its partition's new owner handles it again.
 Rule 3: Kafka cannot give a message back or delay it. What is released is returned by a later `fetch`; what is to be
 retried goes to a retry topic of its group, out of which it is fetched and kept here until it is due.
+Rule 4: where several handlers may run, each partition has a share of what may be in hand before others have more:
+aiokafka empties one partition after the other, and handlers that go by partition would wait for each other.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ import heapq
 import logging
 import re
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 from cello.errors import ConfigError
@@ -24,7 +26,7 @@ from cello.messaging.errors import MessagingError
 from cello.messaging.kafka.client import check_topic, close_consumer, translated
 from cello.messaging.kafka.config import KafkaConfig
 from cello.messaging.kafka.offsets import Offsets
-from cello.messaging.kafka.records import Headers, KafkaMessage, make_headers, read_retry, retry_headers
+from cello.messaging.kafka.records import Headers, KafkaMessage, make_headers, messages_of, read_retry, retry_headers
 from cello.messaging.message import Message
 
 logger = logging.getLogger("cello.messaging")
@@ -110,9 +112,11 @@ class KafkaSubscription:
         self._plan = plan
         self._grace_s = config.session_timeout_ms / 2000
         self._most_waiting = config.max_poll_records
+        self._is_shared = consumer.concurrency > 1 and plan.ordered_by != "none"
         self._offsets: dict[Any, Offsets] = {}
         self._is_ours = True
-        self._begun: set[int] = set()
+        self.generation = 0
+        self._begun: set[Message] = set()
         self._none_begun: asyncio.Event | None = None
         self._waiting: list[tuple[float, int, Message]] = []
         self._number = 0
@@ -149,31 +153,58 @@ class KafkaSubscription:
                 woken.cancel()
             if self._getting.done():
                 getting, self._getting = self._getting, None
-                for message in await getting:
-                    self._wait(message, 0.0)  # what was asked for may be more than `limit` is now
+                found = await getting
+                for message in found[limit:]:  # what was asked for may be more than `limit` is now
+                    self._wait(message, 0.0)
+                if found:
+                    return found[:limit]
 
     async def _get(self, limit: int, wait_s: float) -> list[Message]:
         """Return what Kafka has, as messages of the assignment that it belongs to."""
         with translated(self._broker.where, f"fetch from {self._consumer.topic!r}"):
+            if self._is_shared:
+                if not wait_s and (found := await self._get_shares(limit)):
+                    return found
+                limit = min(limit, self._share or limit) if wait_s else limit
             records = await self._client.getmany(timeout_ms=int(wait_s * 1000), max_records=limit)
         return [message for partition, each in records.items() for message in self._received(partition, each)]
 
-    def _received(self, partition: Any, records: Sequence[Any]) -> list[Message]:
-        offsets = self._offsets.setdefault(partition, Offsets())
-        order, retry_topic = self._plan.ordered_by, self._plan.retry_topic
+    @property
+    def _share(self) -> int:
+        """How many messages of a partition may be in hand before others have theirs."""
+        partitions: int = sum(partition.topic == self._consumer.topic for partition in self._offsets)
+        prefetch = self._consumer.prefetch or 0
+        return prefetch // max(1, partitions)
+
+    async def _get_shares(self, limit: int) -> list[Message]:
+        """Return what Kafka has of partitions of which less than their share is in hand (Rule 4)."""
         found: list[Message] = []
-        for record in records:
-            order_key: Hashable | None = partition
-            if order != "partition":
-                order_key = None if order == "none" or record.key is None else (partition, record.key)
-            offsets.receive(record.offset)
-            message = KafkaMessage(record, offsets, order_key)
-            if record.topic == retry_topic:
-                wait_s = read_retry(message, self._consumer.topic) - time.time()
-                if wait_s > 0:
-                    self._wait(message, wait_s)
-                    continue
-            found.append(message)
+        share = self._share
+        try:
+            for partition, offsets in list(self._offsets.items()):
+                most = min(limit - len(found), share - offsets.in_hand)
+                if most > 0 and partition.topic == self._consumer.topic and not offsets.is_lost:
+                    records = await self._client.getmany(partition, timeout_ms=0, max_records=most)
+                    found += [message for place, each in records.items() for message in self._received(place, each)]
+        except BaseException:
+            for message in found:
+                self._wait(message, 0.0)
+            raise
+        return found
+
+    def _received(self, partition: Any, records: Sequence[Any]) -> Sequence[Message]:
+        offsets = self._offsets.setdefault(partition, Offsets())
+        offsets.receive([record.offset for record in records])
+        received = messages_of(partition, records, offsets, self._plan.ordered_by)
+        if partition.topic != self._plan.retry_topic:
+            return received
+        found: list[KafkaMessage] = []
+        for message in received:
+            wait_s = read_retry(message, self._consumer.topic) - time.time()
+            if wait_s > 0:
+                self._wait(message, wait_s)
+            else:
+                found.append(message)
         return found
 
     def _wait(self, message: Message, wait_s: float) -> None:
@@ -197,26 +228,32 @@ class KafkaSubscription:
     def _retry_partitions(self) -> list[Any]:
         return [each for each in self._client.assignment() if each.topic == self._plan.retry_topic]
 
-    def claim(self, message: Message) -> bool:
-        """Return whether a message may be handled: not when its partition was, or is being, taken away."""
-        assert isinstance(message, KafkaMessage)  # it came from here
-        if not self._is_ours or message.offsets.is_lost:
-            return False
-        self._begun.add(id(message))
-        return True
+    def claim(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return which messages may be handled: not those whose partition was, or is being, taken away."""
+        if not self._is_ours:
+            return ()
+        found = [message for message in _own(messages) if not message.offsets.is_lost]
+        self._begun.update(found)
+        return found
+
+    def give_up(self, messages: Sequence[Message]) -> None:
+        """Note that messages have not begun after all."""
+        self._begun.difference_update(messages)
+        self._note_end()
 
     # Settling
 
     def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Take note that messages are done; their positions are committed a moment later."""
+        own = _own(messages)
         found: list[Message] = []
-        for message in messages:
-            assert isinstance(message, KafkaMessage)  # it came from here
-            if not message.offsets.is_lost:
-                message.offsets.finish(message.record.offset)
-                self._begun.discard(id(message))
-                found.append(message)
+        for offsets in {message.offsets for message in own}:
+            if not offsets.is_lost:
+                done = [message for message in own if message.offsets is offsets]
+                offsets.finish([message.token.offset for message in done])
+                found += done
         if found:
+            self._begun.difference_update(found)
             self._dirty.set()
             self._note_end()
         return found
@@ -233,7 +270,7 @@ class KafkaSubscription:
             if message.offsets.is_lost:
                 if outcome is Outcome.RELEASE:
                     return
-                raise MessagingError(f"partition {message.record.partition} of {message.record.topic!r} went to others")
+                raise MessagingError(f"partition {message.token.partition} of {message.token.topic!r} went to others")
             if outcome is Outcome.RELEASE:
                 self._wait(message, 0.0)
                 return
@@ -245,21 +282,21 @@ class KafkaSubscription:
             except BaseException:
                 self._wait(message, FAILED_PAUSE_S)
                 raise
-            message.offsets.finish(message.record.offset)
+            message.offsets.finish([message.token.offset])
             self._dirty.set()
         finally:
-            self._begun.discard(id(message))
+            self._begun.discard(message)
             self._note_end()
 
     async def _send_to_retry(self, message: KafkaMessage, settlement: Settlement) -> None:
-        record = message.record
+        record = message.token
         if self._plan.retry_topic is None:  # in_order was not said, and a message had no order key
             raise MessagingError("this consumer has no retry topic")
         headers = retry_headers(message, settlement, time.time())
         await self._broker.deliver(self._plan.retry_topic, record.value or b"", record.key, headers, message.timestamp)
 
     async def _send_to_dead_letters(self, message: KafkaMessage, settlement: Settlement) -> None:
-        record = message.record
+        record = message.token
         headers = make_headers(message.id, dead_letter_headers(message, settlement, self._consumer))
         place = self._consumer.dead_letter_place or ""
         await self._broker.deliver(place, record.value or b"", record.key, headers, message.timestamp)
@@ -297,6 +334,7 @@ class KafkaSubscription:
     async def give_up_partitions(self) -> None:
         """End what has begun, commit it, and forget the rest (Rule 2)."""
         self._is_ours = False
+        self.generation += 1
         if self._begun:
             self._none_begun = asyncio.Event()
             with contextlib.suppress(TimeoutError):
@@ -317,6 +355,7 @@ class KafkaSubscription:
         self._forget_partitions()
         self._offsets = {partition: Offsets() for partition in partitions}
         self._is_ours = True
+        self.generation += 1
 
     async def heartbeat(self, messages: Sequence[Message]) -> None:
         """Do nothing: aiokafka says that it lives."""
@@ -349,6 +388,10 @@ class KafkaSubscription:
         except TimeoutError:
             logger.warning("consumer %s: the last commit was not confirmed", self._consumer.name)
         await close_consumer(self._client)
+
+
+def _own(messages: Sequence[Message]) -> Sequence[KafkaMessage]:
+    return messages  # type: ignore[return-value]  # they came from here
 
 
 def _listener(subscription: KafkaSubscription) -> Any:

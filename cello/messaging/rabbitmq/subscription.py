@@ -61,6 +61,7 @@ class RabbitMQSubscription:
     """
 
     heartbeat_s: float | None = None
+    generation = 0
 
     def __init__(self, config: RabbitMQConfig, link: Link, send: Send, consumer: DeclaredConsumer) -> None:
         self._config = config
@@ -108,9 +109,12 @@ class RabbitMQSubscription:
             raise BrokerUnavailable(f"RabbitMQ at {self._config.safe_url}: {self._lost}")
         return [self._pushed.popleft() for _ in range(min(limit, len(self._pushed)))]
 
-    def claim(self, message: Message) -> bool:
-        """Return True: what was delivered stays ours while the channel is open."""
-        return True
+    def claim(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return all: what was delivered stays ours while the channel is open."""
+        return messages
+
+    def give_up(self, messages: Sequence[Message]) -> None:
+        """Do nothing: there are no claims."""
 
     def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return none: the broker is to be asked."""

@@ -54,6 +54,8 @@ class SqsSubscription:
         dead_letter_url: Where dead letters go; None: nowhere.
     """
 
+    generation = 0
+
     def __init__(
         self,
         broker: Sender,
@@ -129,9 +131,12 @@ class SqsSubscription:
         self._held |= {message.token.receipt: message for message in found}
         return found
 
-    def claim(self, message: Message) -> bool:
-        """Return True: what is hidden stays ours."""
-        return True
+    def claim(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return all: what is hidden stays ours."""
+        return messages
+
+    def give_up(self, messages: Sequence[Message]) -> None:
+        """Do nothing: there are no claims."""
 
     # Settling
 
