@@ -121,6 +121,22 @@ async def test_concurrent_writers_that_expect_nothing_all_get_their_turn(store: 
     assert [event.version for event in await store.get_events("a")] == list(range(1, 61))
 
 
+def test_a_store_serves_one_loop_after_another(config: EventSourcingConfig) -> None:
+    store = EventStore(config)
+
+    async def serve(loops: int) -> None:
+        await store.open()
+        try:
+            await asyncio.gather(*(store.append("a", some(1)) for _ in range(8)))
+            assert await store.version("a") == loops * 8
+        finally:
+            await store.close()
+
+    asyncio.run(serve(1))
+    if config.store_type != "memory":  # which has forgotten everything
+        asyncio.run(serve(2))
+
+
 async def test_a_repeated_append_changes_nothing(store: EventStore) -> None:
     events = some(3)
     assert await store.append("a", events, 0) == 3
