@@ -61,6 +61,18 @@ def test_only_what_is_done_without_a_gap_may_be_committed(received: list[int], d
     assert offsets.in_hand == len(received) - len(done)
 
 
+def test_offsets_without_end_are_counted_in_bounded_memory() -> None:
+    offsets = Offsets()
+    for begin in range(0, 20_000, 10):
+        offsets.receive(range(begin, begin + 10))
+        offsets.finish([begin + 1])
+        offsets.finish([begin, *range(begin + 2, begin + 9)])
+        assert (offsets.position, offsets.in_hand) == (begin + 9, 1)
+        offsets.finish([begin + 9])
+        assert (offsets.position, offsets.in_hand) == (begin + 10, 0)
+    assert len(offsets._received) < 2_000
+
+
 async def test_messages_of_a_partition_stay_in_order_and_partitions_run_at_the_same_time(kafka: KafkaRig) -> None:
     topic = await kafka.topic()
     seen: dict[int, list[int]] = {0: [], 1: [], 2: []}

@@ -245,13 +245,12 @@ class KafkaSubscription:
 
     def acknowledge_at_once(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Take note that messages are done; their positions are committed a moment later."""
-        own = _own(messages)
-        found: list[Message] = []
-        for offsets in {message.offsets for message in own}:
-            if not offsets.is_lost:
-                done = [message for message in own if message.offsets is offsets]
-                offsets.finish([message.token.offset for message in done])
-                found += done
+        found, places = _own(messages), {message.offsets for message in _own(messages)}
+        if any(offsets.is_lost for offsets in places):
+            found = [message for message in found if not message.offsets.is_lost]
+        for offsets in places:
+            done = found if len(places) == 1 else [message for message in found if message.offsets is offsets]
+            offsets.finish([message.token.offset for message in done])
         if found:
             self._begun.difference_update(found)
             self._dirty.set()
