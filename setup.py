@@ -39,7 +39,7 @@ SOURCES = {
 if sys.platform != "linux":
     del SOURCES["cello._speedups.transport"]  # it stands on epoll
 SHARED_DEPENDENCIES = ["setup.py", *sorted(str(path) for path in Path("cello").rglob("*.pxd"))]
-DIRECTIVES = {"language_level": "3", "annotation_typing": False, "embedsignature": True}
+DIRECTIVES = {"language_level": "3", "annotation_typing": False, "embedsignature": True, "auto_pickle": False}
 
 switch = os.environ.get("CELLO_SPEEDUPS") or "auto"
 if switch not in ("auto", "0", "1"):
@@ -108,7 +108,7 @@ setup(
             name,
             [source],
             depends=SHARED_DEPENDENCIES,
-            extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-g0"],
+            extra_compile_args=[] if sys.platform == "win32" else ["-O2", "-g0"],
         )
         for name, source in SOURCES.items()
     ]

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cello.serve.importing import Served
+    from cello.serve.served import Served
 
 
 def run(app: "Served", given: Mapping[str, object]) -> None:

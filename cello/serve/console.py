@@ -5,7 +5,6 @@ Everything goes to standard error, coloured only on a terminal (NO_COLOR is resp
 
 import os
 import sys
-from pathlib import Path
 from typing import TextIO
 
 from cello import _speedups
@@ -68,8 +67,13 @@ def rival() -> str | None:
     It has the same import name as cello: whichever was installed last has overwritten files of the other.
     """
     for entry in sys.path:
-        for found in Path(entry or ".").glob("cello_framework-*.dist-info"):
-            return str(found)
+        try:
+            names = os.listdir(entry or ".")
+        except OSError:
+            continue  # a zip file, or nothing at all
+        for name in names:
+            if name.startswith("cello_framework-") and name.endswith(".dist-info"):
+                return os.path.join(entry, name)
     return None
 
 

@@ -13,7 +13,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -67,7 +66,8 @@ def waiting_frames(awaitable: Any) -> Iterator[FrameType]:
 def memory_mb() -> float:
     """Return the resident memory of this process, in MiB; its peak where the system does not tell the present."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        with open("/proc/self/statm") as statm:
+            pages = int(statm.read().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
     except (OSError, ValueError):
         import resource

@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from cello.errors import ConfigError
 from cello.serve import console, options, systemd
-from cello.serve.importing import Served, is_importing
 from cello.serve.options import RunOptions
+from cello.serve.served import Served, is_importing
 from cello.serve.server import Server
 
 _CODE_OF_A_MODULE = "<module>"

@@ -10,15 +10,15 @@ error can say what to change. Options left None take a value that follows from o
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cello.errors import ConfigError, closest
-from cello.serve.cluster import ClusterConfig
-from cello.serve.cpus import usable_cpus
-from cello.serve.tls import TlsConfig
 
 if TYPE_CHECKING:
     import argparse
+
+    from cello.serve.cluster import ClusterConfig
+    from cello.serve.tls import TlsConfig
 
 ZYGOTE_VARIABLE = "CELLO_ZYGOTE"
 """The environment variable that carries what a supervisor tells its zygote."""
@@ -29,8 +29,7 @@ _LOOPS = ("auto", "asyncio", "uvloop")
 _PARSERS = ("auto", "compiled", "httptools", "h11")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option: its name, its type, its default, its help, and the values it takes.
 
     Attributes:
@@ -149,7 +148,7 @@ class RunOptions:
     http: str
     name: str | None
     fds: tuple[int, ...] = ()
-    tls: TlsConfig | None = None
+    tls: "TlsConfig | None" = None
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
@@ -173,9 +172,9 @@ def resolve(
     *,
     arguments: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
-    tls: TlsConfig | None = None,
-    cluster: ClusterConfig | None = None,
-    cpus: Callable[[], int] = usable_cpus,
+    tls: "TlsConfig | None" = None,
+    cluster: "ClusterConfig | None" = None,
+    cpus: Callable[[], int] | None = None,
 ) -> RunOptions:
     """Return the options that hold.
 
@@ -185,7 +184,7 @@ def resolve(
         environment: Where to look for CELLO_… variables.
         tls: What `app.set_tls` was given; `run(tls=…)` and the command line go before it.
         cluster: What `app.set_cluster` was given; `run(cluster=…)` goes before it.
-        cpus: Counts processors, for the default of `workers`.
+        cpus: Counts processors, for the default of `workers`; None for `usable_cpus`.
 
     Raises:
         ConfigError: An unknown name, a value of the wrong type or out of range, or options that contradict each other.
@@ -327,14 +326,14 @@ def _check(option: Option, value: Any, origin: str) -> None:
         raise ConfigError(f"{option.name} must not contain a NUL ({origin})")
 
 
-def _derive(values: dict[str, Any], origins: dict[str, str], cpus: Callable[[], int]) -> None:
+def _derive(values: dict[str, Any], origins: dict[str, str], cpus: Callable[[], int] | None) -> None:
     """Give the options that nobody set the value that follows from others."""
     if values["debug"] is None:
         values["debug"] = values["env"] == "development"
         origins["debug"] = f"follows from env={values['env']!r}"
     if values["workers"] is None:
         many = values["env"] == "production" and not values["debug"] and not values["reload"]
-        values["workers"] = cpus() if many else 1
+        values["workers"] = (cpus or _usable_cpus)() if many else 1
         origins["workers"] = "one per processor" if many else "default"
     if values["max_requests_jitter"] is None:
         values["max_requests_jitter"] = (values["max_requests"] or 0) // 10
@@ -347,9 +346,18 @@ def _derive(values: dict[str, Any], origins: dict[str, str], cpus: Callable[[], 
         origins["logs"] = f"follows from debug={values['debug']}"
 
 
-def _cluster_fields(of_run: object, of_app: ClusterConfig | None) -> dict[str, Any]:
-    if of_run is not None and not isinstance(of_run, ClusterConfig):
-        raise ConfigError(f"app.run(cluster=…) must be a ClusterConfig, not {of_run!r:.80}")
+def _usable_cpus() -> int:
+    from cello.serve.cpus import usable_cpus
+
+    return usable_cpus()
+
+
+def _cluster_fields(of_run: object, of_app: "ClusterConfig | None") -> dict[str, Any]:
+    if of_run is not None:
+        from cello.serve.cluster import ClusterConfig
+
+        if not isinstance(of_run, ClusterConfig):
+            raise ConfigError(f"app.run(cluster=…) must be a ClusterConfig, not {of_run!r:.80}")
     found = of_run or of_app
     if found is None:
         return {}
@@ -358,18 +366,19 @@ def _cluster_fields(of_run: object, of_app: ClusterConfig | None) -> dict[str, A
 
 
 def _fold_tls(
-    values: Mapping[str, Any], origins: Mapping[str, str], run_tls: object, app_tls: TlsConfig | None
-) -> TlsConfig | None:
+    values: Mapping[str, Any], origins: Mapping[str, str], run_tls: object, app_tls: "TlsConfig | None"
+) -> "TlsConfig | None":
     """Return the one TLS setting: files named by option go into (or make) the `TlsConfig` of run() or the app."""
+    if run_tls is None and app_tls is None and values["certfile"] is None:
+        for name in ("keyfile", "ca_file"):
+            if values[name] is not None:
+                raise ConfigError(f"{origins[name]} needs a certificate as well: --certfile")
+        return None
+    from cello.serve.tls import TlsConfig
+
     if run_tls is not None and not isinstance(run_tls, TlsConfig):
         raise ConfigError(f"app.run(tls=…) must be a TlsConfig, not {run_tls!r:.80}")
     base = run_tls or app_tls
-    if values["certfile"] is None:
-        for name in ("keyfile", "ca_file"):
-            if values[name] is not None and base is None:
-                raise ConfigError(f"{origins[name]} needs a certificate as well: --certfile")
-        if base is None:
-            return None
     changes: dict[str, Any] = {}
     if values["certfile"] is not None:
         changes = {"cert_path": values["certfile"], "key_path": values["keyfile"] or values["certfile"]}

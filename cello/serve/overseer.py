@@ -4,17 +4,15 @@ A worker reports to its zygote through a pipe; a process of its own prints its b
 pid file. `Server` does not know which of the two it has.
 """
 
-import dataclasses
 import os
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cello.serve import console
 from cello.serve.options import RunOptions
 from cello.serve.systemd import Notifier
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """What a process that serves says of itself."""
 
     loop: str
@@ -62,7 +60,7 @@ class Overseer:
 
     def ready(self, ready: Ready) -> None:
         """Say that this worker serves."""
-        self._say({"event": "ready", **dataclasses.asdict(ready)})
+        self._say({"event": "ready", **ready._asdict()})
 
     def beat(self) -> None:
         """Say that this worker lives, by an empty line."""

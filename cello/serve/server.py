@@ -18,7 +18,7 @@ import signal
 import socket
 import ssl
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cello.errors import CelloError
 from cello.gateways.native import ServerState, Tier, choose_tier, make_protocol_factory
@@ -27,13 +27,15 @@ from cello.http import json_codec
 from cello.serve import console, sockets
 from cello.serve.diagnosis import answer_sigusr1
 from cello.serve.heartbeat import Heartbeat
-from cello.serve.importing import Served
 from cello.serve.loops import choose_loop
 from cello.serve.options import RunOptions
 from cello.serve.overseer import Oversight, OwnProcess, Ready
 from cello.serve.pid_file import PidFile
+from cello.serve.served import Served
 from cello.serve.systemd import Notifier
-from cello.serve.tls import Certificates
+
+if TYPE_CHECKING:
+    from cello.serve.tls import Certificates
 
 logger = logging.getLogger("cello.server")
 
@@ -105,6 +107,8 @@ class Server:
         loop = asyncio.get_running_loop()
         tier = choose_tier(self._options.http)
         if self._options.tls is not None:
+            from cello.serve.tls import Certificates
+
             self._certificates = Certificates(self._options.tls)
         context = None if self._certificates is None else self._certificates.context
         raise_descriptor_limit()

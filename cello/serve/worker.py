@@ -10,8 +10,8 @@ import signal
 from typing import Any
 
 from cello.serve import console
-from cello.serve.importing import Served
 from cello.serve.loops import choose_loop
+from cello.serve.served import Served
 
 logger = logging.getLogger("cello.server")
 

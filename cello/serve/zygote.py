@@ -29,10 +29,10 @@ from typing import Any
 
 from cello.serve import client_metrics, console
 from cello.serve.cpus import pin
-from cello.serve.importing import Served
 from cello.serve.lines import common_lock, write_whole_lines
 from cello.serve.options import ZYGOTE_VARIABLE, RunOptions
 from cello.serve.overseer import Overseer
+from cello.serve.served import Served
 from cello.serve.server import Server
 from cello.serve.signals import SignalInbox, held_back
 from cello.serve.slots import RestartPolicy, Slot, Worker

@@ -9,7 +9,7 @@ import pytest
 from cello import App
 from cello.errors import ConfigError
 from cello.serve import run
-from cello.serve.importing import importing
+from cello.serve.served import importing
 from tests.serve.program import ROOT, Program, free_port, get
 
 BARE = """

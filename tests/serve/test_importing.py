@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from cello.serve.importing import Served, TargetError, importing, is_importing, load_app
+from cello.serve.importing import TargetError, load_app
+from cello.serve.served import Served, importing, is_importing
 
 APP = """
 class App:
@@ -114,7 +115,7 @@ def test_a_file_that_stands_in_another_folder_is_hinted_at(project):
 
 
 def test_code_knows_that_cello_imports_it(project):
-    project(shop=APP + "from cello.serve.importing import is_importing\napp = App()\napp.seen = is_importing()")
+    project(shop=APP + "from cello.serve.served import is_importing\napp = App()\napp.seen = is_importing()")
     assert not is_importing()
     assert load_app("shop:app").seen
     assert not is_importing()
