@@ -325,7 +325,7 @@ cdef class Lane(Outlet):
         if at < size:
             self.held = data[at:] if at else data
             self.weigh()
-        self.flush()
+        self.write_out(True)
 
     def go_on(self):
         """Send what was answered, and answer what is held, where nothing is in the way."""
@@ -360,6 +360,10 @@ cdef class Lane(Outlet):
 
     cdef flush(self):
         """Write what is queued."""
+        self.write_out(False)
+
+    cdef write_out(self, bint is_soon):
+        """Write what is queued; soon: together with what other connections are answered in this turn."""
         cdef Track track = self.track
         cdef Py_ssize_t size = track.out_size
         if size == 0 or track.out_owner is not self:
@@ -367,10 +371,12 @@ cdef class Lane(Outlet):
         track.out_size = 0
         if self.is_lost:
             return
-        if self.raw is not None:
-            self.raw.send_raw(track.out, size)
-        else:
+        if self.raw is None:
             self.write(PyBytes_FromStringAndSize(track.out, size))
+        elif is_soon:
+            self.raw.send_raw_soon(track.out, size)
+        else:
+            self.raw.send_raw(track.out, size)
 
     cdef watch_unsent(self):
         """Give the client the write timeout, from now, to take something of what is unsent."""

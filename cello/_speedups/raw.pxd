@@ -3,6 +3,7 @@
 
 cdef class RawTransport:
     cdef int send_raw(self, const char* data, Py_ssize_t size) except -1
+    cdef int send_raw_soon(self, const char* data, Py_ssize_t size) except -1
 
 
 cdef class RawProtocol:

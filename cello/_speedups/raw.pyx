@@ -12,6 +12,10 @@ cdef class RawTransport:
         """Do what `write` does; `data` is free to be used again afterwards."""
         raise NotImplementedError
 
+    cdef int send_raw_soon(self, const char* data, Py_ssize_t size) except -1:
+        """Do the same when all that is ready has been read, if that is soon."""
+        raise NotImplementedError
+
 
 cdef class RawProtocol:
     """A protocol that is called without Python."""

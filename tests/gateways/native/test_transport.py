@@ -123,6 +123,35 @@ async def a_peer_that_leaves(scene):
         await scene.protocol.lost
 
 
+async def a_goodbye_right_behind_the_bytes(scene):
+    scene.peer.send(b"hello")
+    scene.peer.shutdown(socket.SHUT_WR)
+    await scene.until(lambda: "eof" in scene.protocol.events)
+    return scene.protocol.received
+
+
+async def more_comes_than_is_read_at_once(scene):
+    sent = os.urandom(700_000)
+    scene.transport.pause_reading()
+    saying = asyncio.ensure_future(scene.say(sent))
+    await asyncio.sleep(0.01)
+    scene.transport.resume_reading()
+    await saying
+    await scene.until(lambda: len(scene.protocol.received) == len(sent))
+    return scene.protocol.received == sent
+
+
+async def what_comes_while_reading_is_paused_is_read_later(scene):
+    scene.transport.pause_reading()
+    scene.peer.send(b"hello")
+    scene.peer.shutdown(socket.SHUT_WR)
+    await asyncio.sleep(0.01)
+    before = scene.protocol.received
+    scene.transport.resume_reading()
+    await scene.until(lambda: "eof" in scene.protocol.events)
+    return before, scene.protocol.received
+
+
 async def a_half_goodbye_is_answered(scene):
     scene.peer.shutdown(socket.SHUT_WR)
     await scene.until(lambda: "eof" in scene.protocol.events)
@@ -213,6 +242,9 @@ async def wrong_limits_are_refused(scene):
 SCENES = [
     an_echo,
     a_peer_that_leaves,
+    a_goodbye_right_behind_the_bytes,
+    more_comes_than_is_read_at_once,
+    what_comes_while_reading_is_paused_is_read_later,
     a_half_goodbye_is_answered,
     our_half_goodbye_comes_behind_what_is_unsent,
     closing_sends_what_is_unsent,

@@ -1,7 +1,9 @@
 """What the compiled poller keeps for the end of a turn: small writes, and threads to be woken."""
 
 import asyncio
+import socket
 import threading
+import time
 from collections.abc import Callable
 from importlib import import_module
 from queue import Empty
@@ -107,6 +109,115 @@ class TestWriteSoon:
             scene.transport.write_soon(b"now")
             assert scene.transport.get_write_buffer_size() == 0
             assert await scene.hear() == b"now"
+
+
+class Pairs:
+    """Some connections of one poller, in the order of which the poller hears of them."""
+
+    def __init__(self, *protocols):
+        self.poller = import_module("cello._speedups.transport").Poller(asyncio.get_running_loop())
+        self.peers = []
+        for protocol in protocols:
+            peer, ours = socket.socketpair()
+            peer.settimeout(10)
+            self.peers.append(peer)
+            self.poller.adopt(ours, protocol)
+
+    async def __aenter__(self):
+        for peer in self.peers:
+            peer.send(b"?")
+        return self
+
+    async def __aexit__(self, *_):
+        self.poller.close()
+        for peer in self.peers:
+            peer.close()
+
+
+class Acting(asyncio.Protocol):
+    """Does what it is told when data comes."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.act(self.transport)
+
+
+async def hear_from(peer):
+    return await asyncio.to_thread(peer.recv, 100)
+
+
+class TestManyConnections:
+    async def test_each_gets_its_own_bytes(self):
+        def answer(number):
+            def act(transport):
+                for _ in range(3):
+                    transport.write_soon(b"%d" % number)
+
+            return act
+
+        async with Pairs(*(Acting(answer(number)) for number in range(8))) as pairs:
+            assert [await hear_from(peer) for peer in pairs.peers] == [b"%d" % number * 3 for number in range(8)]
+
+    async def test_one_that_writes_for_another_keeps_the_order_of_both(self):
+        transports = []
+
+        def first(transport):
+            transports.append(transport)
+            transport.write_soon(b"a1")
+
+        def second(transport):
+            transport.write_soon(b"b1")
+            transports[0].write_soon(b"a2")
+            transport.write_soon(b"b2")
+
+        async with Pairs(Acting(first), Acting(second)) as pairs:
+            heard = [b"", b""]
+            while len(heard[0]) < 4 or len(heard[1]) < 4:
+                for number, peer in enumerate(pairs.peers):
+                    heard[number] += await hear_from(peer) if len(heard[number]) < 4 else b""
+            assert heard == [b"a1a2", b"b1b2"]
+
+    async def test_more_than_fits_is_sent_in_between(self):
+        piece = bytes(16_000)
+        async with Pairs(*(Acting(lambda transport: transport.write_soon(piece)) for _ in range(20))) as pairs:
+            for peer in pairs.peers:
+                heard = b""
+                while len(heard) < len(piece):
+                    heard += await asyncio.to_thread(peer.recv, 65536)
+                assert heard == piece
+
+    async def test_an_answer_does_not_wait_for_slow_handlers(self):
+        heard = []
+
+        def slow(_):
+            time.sleep(0.001)
+
+        def look(_):
+            heard.append(pairs.peers[0].recv(100))  # in the same turn: it would wait for ever otherwise
+
+        async with Pairs(Acting(lambda transport: transport.write_soon(b"early")), Acting(slow), Acting(look)) as pairs:
+            async with asyncio.timeout(10):
+                while not heard:
+                    await asyncio.sleep(0.001)
+        assert heard == [b"early"]
+
+    async def test_what_escapes_one_leaves_the_others_their_bytes(self):
+        class Escaping(BaseException):
+            pass
+
+        def escape(_):
+            raise Escaping
+
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        answer = Acting(lambda transport: transport.write_soon(b"here"))
+        async with Pairs(answer, Acting(escape), Acting(answer.act), Acting(answer.act)) as pairs:
+            for number in (0, 2, 3):
+                assert await hear_from(pairs.peers[number]) == b"here"
 
 
 class TestMailbox:
