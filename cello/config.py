@@ -49,7 +49,10 @@ def field(
 @dataclass_transform(frozen_default=True, field_specifiers=(field, dataclasses.field))
 def config(cls: type[T]) -> type[T]:
     """Turn an annotated class into a frozen, slotted, checked config class."""
-    made = dataclasses.dataclass(frozen=True, slots=True)(cls)
+    for name in ("__repr__", "__eq__", "__hash__"):
+        if name not in vars(cls):
+            setattr(cls, name, getattr(_Record, name))
+    made = dataclasses.dataclass(frozen=True, slots=True, repr=False, eq=False)(cls)
     build = made.__init__
     checks = {f.name: _Check.of(made.__name__, f) for f in dataclasses.fields(made)}  # type: ignore[arg-type]  # made is one
 
@@ -67,6 +70,27 @@ def config(cls: type[T]) -> type[T]:
     __init__.__wrapped__ = build  # type: ignore[attr-defined]  # inspect.signature shows the real fields
     made.__init__ = __init__  # type: ignore[method-assign]
     return made
+
+
+class _Record:
+    """The methods that are the same for every config class.
+
+    PERF: a dataclass has its own written and compiled for each class, which is a third of what making it takes.
+    """
+
+    def __repr__(self: Any) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__dataclass_fields__)
+        return f"{type(self).__qualname__}({shown})"
+
+    def __eq__(self, other: object) -> bool:
+        return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(_values(self))
+
+
+def _values(of: Any) -> tuple[object, ...]:
+    return tuple(getattr(of, name) for name in of.__dataclass_fields__)
 
 
 def _suggest(name: str, known: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ error can say what to change. Options left None take a value that follows from o
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cello.errors import ConfigError, closest
@@ -105,8 +106,7 @@ _WORKER_TIMEOUT_S = 60.0
 _OF_A_SUPERVISOR = ("max_requests", "max_rss_mb", "max_restarts", "worker_timeout", "cpu_affinity")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """Every option with its final value.
 
     Attributes:
@@ -149,7 +149,7 @@ class RunOptions:
     name: str | None
     fds: tuple[int, ...] = ()
     tls: "TlsConfig | None" = None
-    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    origins: Mapping[str, str] = MappingProxyType({})
     notices: tuple[str, ...] = ()
 
     def was_said(self, name: str) -> bool:

@@ -56,7 +56,8 @@ def exec_supervisor(options: RunOptions, command: list[str]) -> NoReturn:
         options: What was resolved with the application imported.
         command: What to start as the zygote: this process's own command line.
     """
-    plan = {"options": dataclasses.asdict(options), "command": command, "path": sys.path}
+    tls = None if options.tls is None else dataclasses.asdict(options.tls)
+    plan = {"options": {**options._asdict(), "tls": tls}, "command": command, "path": sys.path}
     os.environ[VARIABLE] = json.dumps(plan)
     sys.stdout.flush()
     sys.stderr.flush()

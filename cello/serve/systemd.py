@@ -4,7 +4,6 @@ Both are a few environment variables and one datagram socket; nothing is needed 
 absent every call does nothing.
 """
 
-import dataclasses
 import os
 import socket
 import time
@@ -89,5 +88,5 @@ def with_activated_sockets(options: RunOptions, environment: MutableMapping[str,
     named = [options.origins[name] for name in ("fd", "uds", "port", "host") if options.was_said(name)]
     if named:
         notice = f"{count} sockets were opened by systemd, but {named[0]} names another address: they are not used"
-        return dataclasses.replace(options, notices=(*options.notices, notice))
-    return dataclasses.replace(options, fds=tuple(range(_FIRST_FD, _FIRST_FD + int(count))))
+        return options._replace(notices=(*options.notices, notice))
+    return options._replace(fds=tuple(range(_FIRST_FD, _FIRST_FD + int(count))))

@@ -114,10 +114,11 @@ def test_an_application_that_starts_or_ends_is_alive_and_not_ready(serve, monkey
 
 
 SHOP = """
-from cello import App
+from cello import App, TimeoutConfig
 
 app = App()
 app.enable_health_checks()
+app.set_timeouts(TimeoutConfig(read_header=60))  # a request is half sent for as long as the test needs
 """
 
 
