@@ -103,6 +103,14 @@ def test_a_run_of_one_workload_takes_the_place_of_an_older_one_there_alone(tmp_p
     assert "the json one: Old" not in page
 
 
+def test_a_newer_run_of_fewer_servers_takes_no_place(tmp_path: Path) -> None:
+    save(tmp_path, "2026-01-02T0304", json={"cello": cell(5), "old": cell(10), "other": cell(12)})
+    save(tmp_path, "2026-02-02T0304", json={"cello": cell(5), "new": cell(10)})
+    drawn(tmp_path)
+    chart = (tmp_path / "assets" / "load-json.svg").read_text("utf-8")
+    assert ("Old" in chart, "New" in chart) == (True, False)
+
+
 def test_what_a_switch_costs_is_a_table(tmp_path: Path) -> None:
     save(tmp_path, "2026-01-02T0304", json={"cello": cell(5, 5), "cello+cors": cell(6.5, 6.5)})
     assert "6.50 | +1.50 |" in drawn(tmp_path)

@@ -1,4 +1,4 @@
-"""The figures of the performance page: charts and tables drawn from the newest files in `bench/results/`.
+"""The figures of the performance page: charts and tables drawn from the files in `bench/results/`.
 
 The page itself is written by hand; what stands between its two markers is replaced. Nothing is computed here that
 `bench.load` does not compute, and where nothing was measured yet the page says so.
@@ -6,7 +6,7 @@ The page itself is written by hand; what stands between its two markers is repla
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.load import chart, machine, report, results
@@ -41,7 +41,7 @@ def write(pages: Path, folder: Path = RESULTS) -> None:
 def figures(folder: Path, assets: Path) -> Iterator[str]:
     """Give the lines of all figures, and write the charts they show."""
     runs = [results.load(path) for path in sorted(folder.glob("*-load.json"), reverse=True)]
-    compared = list(newest_by_workload(runs))
+    compared = list(broadest_by_workload(runs))
     if compared:
         yield from comparison(compared, assets)
     else:
@@ -64,17 +64,26 @@ def rivals_of(run: Result) -> list[str]:
     return [name for name in run.peers if not ours.match(name)]
 
 
-def newest_by_workload(runs: Iterable[Result]) -> Iterator[Result]:
-    """Give the runs against others, the newest first, each with the workloads that no newer one has."""
-    seen: set[str] = set()
+def broadest_by_workload(runs: list[Result]) -> Iterator[Result]:
+    """Give the runs against others, each with the workloads that it has most figures of; the newer of equals.
+
+    Args:
+        runs: The newest first.
+    """
+    chosen: dict[str, Result] = {}
     for run in runs:
-        if not rivals_of(run):
-            continue
-        names = [name for name in run.workloads if any(cell.counts for cell in run.cells[name].values())]
-        fresh = [name for name in names if name not in seen]
-        seen.update(fresh)
-        if fresh:
-            yield run.only(fresh)
+        for name in run.workloads:
+            if breadth(run, name) > (breadth(chosen[name], name) if name in chosen else 0):
+                chosen[name] = run
+    for run in runs:
+        names = [name for name, best in chosen.items() if best is run]
+        if names:
+            yield run.only(names)
+
+
+def breadth(run: Result, workload: str) -> int:
+    """Return how many servers have a figure at a workload; 0 where all are cello or the floor."""
+    return sum(cell.counts for cell in run.cells[workload].values()) if rivals_of(run) else 0
 
 
 def comparison(runs: list[Result], assets: Path) -> Iterator[str]:
