@@ -42,7 +42,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
     enum:
         EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
-        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET
+        EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLPRI, EPOLLRDHUP, EPOLLET
 
     int epoll_create1(int flags)
     int epoll_ctl(int epoll, int operation, int fd, epoll_event* event)
@@ -85,7 +85,8 @@ cdef enum:
     SOON_BYTES = 16384  # more than this of one connection is sent at once
     UNSENT_BYTES = 131072  # of all connections
 
-cdef uint32_t READING = EPOLLIN | EPOLLRDHUP | EPOLLET
+cdef uint32_t READING = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET
+cdef uint32_t MORE = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR  # a recv stops before the end, and before urgent data
 cdef long SOON_NS = 100_000  # how long an answer may wait for others
 
 cdef char[READ_BYTES] incoming  # only ever used between a recv and the copy behind it, with the GIL held
@@ -464,7 +465,7 @@ cdef class Transport(RawTransport):
     cdef read(self, uint32_t events):
         cdef ssize_t size = recv(self.fd, incoming, READ_BYTES, MSG_DONTWAIT)
         if size > 0:
-            if size == READ_BYTES or events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            if size == READ_BYTES or events & MORE:
                 self.poller.again(self)
             try:
                 if self.taker is not None:

@@ -302,6 +302,22 @@ async def test_a_reset_is_told_also_while_reading_is_paused():
     listener.close()
 
 
+async def test_what_comes_behind_urgent_data_is_read():
+    listener = socket.create_server(("127.0.0.1", 0))
+    protocol = Recorder()
+    acceptor = Acceptor(asyncio.get_running_loop(), lambda: protocol)
+    await acceptor.listen(listener)
+    with socket.create_connection(listener.getsockname()) as client:
+        client.send(b"before")
+        client.send(b"!", socket.MSG_OOB)
+        client.send(b"behind")
+        async with asyncio.timeout(10):
+            while protocol.received != b"beforebehind":
+                await asyncio.sleep(0.001)
+    acceptor.close()
+    listener.close()
+
+
 async def test_what_is_open_when_the_poller_closes_is_lost():
     async with Scene("poller") as stage:
         stage.poller.close()
