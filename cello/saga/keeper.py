@@ -152,7 +152,7 @@ class Keeper:
     async def _keep_on(self) -> None:
         every_s = self._config.lease_secs / 3
         renewed_s = time.monotonic()
-        while self._is_serving or self.tasks:
+        while self.tasks or (self._is_serving and not self.is_stopping):  # a cancellation may come to nothing (3.11)
             try:
                 if self.tasks and time.monotonic() - renewed_s >= every_s:
                     await self.log.beat(list(self.tasks))
