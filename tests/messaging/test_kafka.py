@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -268,80 +269,75 @@ async def test_what_was_taken_away_is_not_handled_and_is_refused_when_it_is_sett
         await broker.close()
 
 
+async def ten_messages(kafka: KafkaRig) -> str:
+    """Send "0" to "9" to one partition of a new topic; return that."""
+    topic = await kafka.topic()
+    async with kafka.producer() as producer:
+        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
+    return topic
+
+
+class StopsAtFive:
+    """A handler that notes what it takes, and at "5" waits for `go_on`."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.go_on = asyncio.Event()
+
+    async def take(self, message: Message) -> None:
+        self.seen.append(message.text)
+        if message.text == "5":
+            await self.go_on.wait()
+
+
+@contextlib.asynccontextmanager
+async def stopped_at_five(kafka: KafkaRig, topic: str) -> AsyncIterator[tuple[StopsAtFive, Any]]:
+    """Give a handler that has come to "5", and its runner, which has fetched what is behind as well."""
+    handler = StopsAtFive()
+    async with kafka.at_work(topic, handler.take, prefetch=100, ordered_by="partition") as working:
+        await until(lambda: len(handler.seen) == 6)
+        yield handler, working.runner
+
+
 async def test_while_a_handler_hangs_what_came_before_it_is_committed_and_nothing_behind_it_begins(
     kafka: KafkaRig,
 ) -> None:
-    topic = await kafka.topic()
-    seen: list[str] = []
-
-    async def take(message: Message) -> None:
-        seen.append(message.text)
-        if message.text == "5":
-            await asyncio.Event().wait()
-
-    async with kafka.producer() as producer:
-        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
-        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition") as working:
-            await until(lambda: len(seen) == 6)
-            work = working.runner._work
-            assert work is not None
-            await until(lambda: work.in_hand == 5)  # acknowledged, although the run has not ended
-            await working.runner.stop(0)
-    assert seen == ["0", "1", "2", "3", "4", "5"]
+    topic = await ten_messages(kafka)
+    async with stopped_at_five(kafka, topic) as (handler, runner):
+        await until(lambda: runner._work.in_hand == 5)  # acknowledged, although the run has not ended
+        await runner.stop(0)
+    assert handler.seen == ["0", "1", "2", "3", "4", "5"]
     assert await committed(kafka, topic) == {0: 5}
 
 
 async def test_a_consumer_that_stops_ends_what_has_begun_and_leaves_the_rest_to_others(kafka: KafkaRig) -> None:
-    topic = await kafka.topic()
-    seen: list[str] = []
-    go_on = asyncio.Event()
-
-    async def take(message: Message) -> None:
-        seen.append(message.text)
-        if message.text == "5":
-            await go_on.wait()
-
-    async with kafka.producer() as producer:
-        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
-        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition") as working:
-            await until(lambda: len(seen) == 6)
-            stopping = asyncio.create_task(working.runner.stop(30))
-            await asyncio.sleep(0)
-            go_on.set()
-            await stopping
-        assert seen == ["0", "1", "2", "3", "4", "5"]
-        assert await committed(kafka, topic) == {0: 6}
-        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition"):
-            await until(lambda: len(seen) == 10)
-    assert seen == [str(number) for number in range(10)]
+    topic = await ten_messages(kafka)
+    async with stopped_at_five(kafka, topic) as (handler, runner):
+        stopping = asyncio.create_task(runner.stop(30))
+        await asyncio.sleep(0)
+        handler.go_on.set()
+        await stopping
+    assert handler.seen == ["0", "1", "2", "3", "4", "5"]
+    assert await committed(kafka, topic) == {0: 6}
+    async with kafka.at_work(topic, handler.take, prefetch=100, ordered_by="partition"):
+        await until(lambda: len(handler.seen) == 10)
+    assert handler.seen == [str(number) for number in range(10)]
 
 
 async def test_when_partitions_are_taken_away_what_would_come_next_is_forgotten(kafka: KafkaRig) -> None:
-    topic = await kafka.topic()
-    seen: list[str] = []
-    go_on = asyncio.Event()
-
-    async def take(message: Message) -> None:
-        seen.append(message.text)
-        if message.text == "5":
-            await go_on.wait()
-
-    async with kafka.producer() as producer:
-        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
-        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition") as working:
-            await until(lambda: len(seen) == 6)
-            work: Any = working.runner._work
-            giving_up = asyncio.create_task(work._subscription.give_up_partitions())
-            await asyncio.sleep(0)
-            go_on.set()
-            await asyncio.wait_for(giving_up, 30)
-            await until(lambda: work.in_hand == 0)
-    assert seen == ["0", "1", "2", "3", "4", "5"]
+    topic = await ten_messages(kafka)
+    async with stopped_at_five(kafka, topic) as (handler, runner):
+        giving_up = asyncio.create_task(runner._work._subscription.give_up_partitions())
+        await asyncio.sleep(0)
+        handler.go_on.set()
+        await asyncio.wait_for(giving_up, 30)
+        await until(lambda: runner._work.in_hand == 0)
+    assert handler.seen == ["0", "1", "2", "3", "4", "5"]
     assert await committed(kafka, topic) == {0: 6}
 
 
 async def test_a_failure_in_the_middle_keeps_the_order(kafka: KafkaRig) -> None:
-    topic = await kafka.topic()
+    topic = await ten_messages(kafka)
     seen: list[tuple[str, int]] = []
 
     async def take(message: Message) -> None:
@@ -349,10 +345,8 @@ async def test_a_failure_in_the_middle_keeps_the_order(kafka: KafkaRig) -> None:
         if (message.text, message.attempt) == ("5", 1):
             raise ValueError("not yet")
 
-    async with kafka.producer() as producer:
-        await producer.send_batch([{"topic": topic, "value": str(number), "partition": 0} for number in range(10)])
-        async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition", retries=1):
-            await until(lambda: len(seen) == 11)
+    async with kafka.at_work(topic, take, prefetch=100, ordered_by="partition", retries=1):
+        await until(lambda: len(seen) == 11)
     assert seen == [
         *((str(number), 1) for number in range(6)),
         ("5", 2),
