@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -25,7 +25,7 @@ RELEASE_PAUSE_S = 0.1
 """How long a message that its handler gave back is kept, so that nobody spins."""
 
 
-class Hand:
+class Hand(ABC):
     """Messages in hand.
 
     Args:
