@@ -95,8 +95,13 @@ class SqliteLine:
         waiting = [entry for entry in self._entries if not entry.outcome.done()]  # the others were cancelled
         taken, self._entries = waiting[:MOST_AT_ONCE], waiting[MOST_AT_ONCE:]
         self._is_busy = bool(taken)
-        if taken:
-            self._driver.start(_Batch(self, taken, partial(self._writer.transact, [entry.wanted for entry in taken])))
+        if not taken:
+            return
+        batch = _Batch(self, taken, partial(self._writer.transact, [entry.wanted for entry in taken]))
+        try:
+            self._driver.start(batch)
+        except RuntimeError as error:  # the system gives no thread
+            self.settle(taken, [], error)
 
     def settle(self, taken: list[_Entry], outcomes: list[Outcome], error: BaseException | None) -> None:
         """Tell everybody what became of it, and go on; called on the loop."""

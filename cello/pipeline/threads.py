@@ -278,7 +278,7 @@ class WorkerThreads:
 
 
 class Job(ABC):
-    """A call on its way through the pool; its two kinds differ in who waits for it."""
+    """A call on its way through the pool; its kinds differ in who waits for it."""
 
     __slots__ = ("call", "error", "result")
 

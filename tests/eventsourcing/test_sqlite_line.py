@@ -78,6 +78,24 @@ async def test_many_at_once_lose_and_double_nothing(config: EventSourcingConfig)
             assert versions == list(range(1, len(versions) + 1))
 
 
+async def test_without_a_thread_an_append_fails_and_the_next_goes_on(
+    config: EventSourcingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await EventStore.connect(config) as store:
+        driver = store._journal._line._driver  # type: ignore[attr-defined]
+
+        def start(_: Any) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(driver._threads, "start", start)
+            async with asyncio.timeout(10):
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    await store.append("a", old())
+        async with asyncio.timeout(10):
+            assert await store.append("a", old()) == 1
+
+
 CANCELLED = {
     "who is being written": {0},
     "some in line": {1, 3},
